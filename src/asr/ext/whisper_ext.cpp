@@ -1,0 +1,165 @@
+// The primitives that our token search needs and whisper.h does not give: batches of several
+// sequences, copies and removals in the KV cache, a chosen audio context. Included at the end of
+// whisper.cpp (see apply.cmake), because they call its static functions. Declared by hand in
+// asr/model/ffi.rs; raise IMESLI_EXT_VERSION with every change, there too.
+//
+// No C++ exception leaves a function, and none calls into GGML_ASSERT (which aborts the process) with
+// values that the caller chose: ranges are checked here or in asr/model.
+
+#define IMESLI_EXT_VERSION 1
+
+enum imesli_status : int32_t {
+    IMESLI_OK        = 0,
+    IMESLI_FAILED    = 1, // the computation failed
+    IMESLI_NO_MEMORY = 2,
+    IMESLI_CACHE_FULL = 3, // no room in the KV cache for the batch
+    IMESLI_ARGUMENT  = 4,
+    IMESLI_EXCEPTION = 5,
+};
+
+template <typename F>
+static int32_t imesli_guard(F && body) {
+    try {
+        return body();
+    } catch (const std::bad_alloc &) {
+        return IMESLI_NO_MEMORY;
+    } catch (...) {
+        return IMESLI_EXCEPTION;
+    }
+}
+
+extern "C" {
+
+int32_t imesli_ext_version(void) {
+    return IMESLI_EXT_VERSION;
+}
+
+// The bytes of a token in the model's vocabulary; null for an id that has none.
+const char * imesli_token_bytes(struct whisper_context * ctx, int32_t id, size_t * length) {
+    const auto found = ctx->vocab.id_to_token.find(id);
+    if (found == ctx->vocab.id_to_token.end()) {
+        return nullptr;
+    }
+    *length = found->second.size();
+    return found->second.data();
+}
+
+// Computes the log-mel spectrogram of 16 kHz mono samples (at least 201, whisper.cpp reads further than
+// fewer) and chooses how many encoder positions the next encode() computes; 0 means the model's own.
+int32_t imesli_set_audio(struct whisper_context * ctx, struct whisper_state * state, const float * pcm,
+                         int32_t n_samples, int32_t audio_ctx, int32_t n_threads) {
+    return imesli_guard([&]() -> int32_t {
+        if (n_samples < 201 || audio_ctx < 0 || audio_ctx > ctx->model.hparams.n_audio_ctx || n_threads < 1) {
+            return IMESLI_ARGUMENT;
+        }
+        state->exp_n_audio_ctx = audio_ctx;
+        return whisper_pcm_to_mel_with_state(ctx, state, pcm, n_samples, n_threads) == 0 ? IMESLI_OK : IMESLI_FAILED;
+    });
+}
+
+// Runs the encoder on the spectrogram, from mel frame `offset`, and fills the cross-attention cache.
+int32_t imesli_encode(struct whisper_context * ctx, struct whisper_state * state, int32_t offset, int32_t n_threads) {
+    return imesli_guard([&]() -> int32_t {
+        if (offset < 0 || n_threads < 1) {
+            return IMESLI_ARGUMENT;
+        }
+        return whisper_encode_internal(*ctx, *state, offset, n_threads, nullptr, nullptr) ? IMESLI_OK : IMESLI_FAILED;
+    });
+}
+
+// Makes the self-attention cache hold at least n_cells tokens. What was in it is forgotten. On failure
+// the old cache stays, so that the state is still whole.
+int32_t imesli_reserve(struct whisper_context * ctx, struct whisper_state * state, int32_t n_cells) {
+    return imesli_guard([&]() -> int32_t {
+        if (n_cells < 1) {
+            return IMESLI_ARGUMENT;
+        }
+        const int32_t size = GGML_PAD(n_cells, 256);
+        if ((int32_t) state->kv_self.size >= size) {
+            return IMESLI_OK;
+        }
+        whisper_kv_cache fresh = {};
+        if (!whisper_kv_cache_init(fresh, state->backends[0], ctx->itype, ctx->model.hparams.n_text_state,
+                                   ctx->model.hparams.n_text_layer, size)) {
+            return IMESLI_NO_MEMORY;
+        }
+        whisper_kv_cache_free(state->kv_self);
+        state->kv_self = std::move(fresh);
+        return IMESLI_OK;
+    });
+}
+
+// Forgets all sequences. Cells are handed out from the start again, so that a decode does not depend on
+// what the state did before.
+int32_t imesli_clear(struct whisper_state * state) {
+    return imesli_guard([&]() -> int32_t {
+        auto & cache = state->kv_self;
+        for (auto & cell : cache.cells) {
+            cell.pos = -1;
+            cell.seq_id.clear();
+        }
+        cache.head = 0;
+        return IMESLI_OK;
+    });
+}
+
+// Decodes n_tokens tokens, each at its position in its sequence. Where want_logits is not 0, the row of
+// that token in imesli_logits() holds its logits over the vocabulary.
+int32_t imesli_decode(struct whisper_context * ctx, struct whisper_state * state, const int32_t * tokens,
+                      const int32_t * positions, const int32_t * sequences, const int8_t * want_logits,
+                      int32_t n_tokens, int32_t n_threads) {
+    return imesli_guard([&]() -> int32_t {
+        const auto & hparams = ctx->model.hparams;
+        if (n_tokens < 1 || n_tokens > hparams.n_text_ctx || n_threads < 1) {
+            return IMESLI_ARGUMENT;
+        }
+        auto & batch = state->batch; // room for n_text_ctx tokens
+        batch.n_tokens = n_tokens;
+        for (int32_t i = 0; i < n_tokens; ++i) {
+            if (tokens[i] < 0 || tokens[i] >= hparams.n_vocab || positions[i] < 0 ||
+                positions[i] >= hparams.n_text_ctx || sequences[i] < 0) {
+                return IMESLI_ARGUMENT;
+            }
+            batch.token[i]     = tokens[i];
+            batch.pos[i]       = positions[i];
+            batch.n_seq_id[i]  = 1;
+            batch.seq_id[i][0] = sequences[i];
+            batch.logits[i]    = want_logits[i];
+        }
+        // Looked up here once more than whisper.cpp does, to tell a full cache from a failed graph.
+        whisper_kv_cache & cache = state->kv_self;
+        int32_t free_cells = 0;
+        for (const auto & cell : cache.cells) {
+            free_cells += cell.pos < 0;
+        }
+        if (free_cells < n_tokens) {
+            return IMESLI_CACHE_FULL;
+        }
+        return whisper_decode_internal(*ctx, *state, batch, n_threads, false, nullptr, nullptr) ? IMESLI_OK
+                                                                                                 : IMESLI_FAILED;
+    });
+}
+
+// n_vocab floats for each token of the last batch, in its order. Valid until the next call on the state.
+const float * imesli_logits(struct whisper_state * state, size_t * length) {
+    *length = state->logits.size();
+    return state->logits.data();
+}
+
+// Lets sequence `to` share the cells of `from`. Costs no computation and no cell.
+int32_t imesli_sequence_copy(struct whisper_state * state, int32_t from, int32_t to) {
+    return imesli_guard([&]() -> int32_t {
+        whisper_kv_cache_seq_cp(state->kv_self, from, to, -1, -1);
+        return IMESLI_OK;
+    });
+}
+
+// Removes the tokens of a sequence from position `begin` on; cells that nobody else uses become free.
+int32_t imesli_sequence_remove(struct whisper_state * state, int32_t sequence, int32_t begin) {
+    return imesli_guard([&]() -> int32_t {
+        whisper_kv_cache_seq_rm(state->kv_self, sequence, begin, -1);
+        return IMESLI_OK;
+    });
+}
+
+} // extern "C"

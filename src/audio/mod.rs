@@ -1,0 +1,1 @@
+//! Bytes in, windows of samples out.

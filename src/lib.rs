@@ -1,0 +1,16 @@
+//! imesli: a speech-to-text server for fine-tuned Whisper models.
+//!
+//! The modules, in the order in which audio flows through them:
+//!
+//! - [`audio`]: bytes in, 16 kHz mono samples out, cut into windows of at most 30 s.
+//! - [`asr`]: windows in, text out: the model (whisper.cpp), our token search over its logits, and the
+//!   stitching of the windows' texts.
+//! - [`checkpoint`]: a Hugging Face checkpoint in, a quantized GGML file out.
+//! - [`error`]: the one error type of `audio` and `asr`.
+//!
+//! Dependencies point one way: `main → asr → audio`, and `main → checkpoint`.
+
+pub mod asr;
+pub mod audio;
+pub mod checkpoint;
+pub mod error;

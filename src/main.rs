@@ -1,0 +1,2 @@
+//! The `imesli` program.
+fn main() {}

@@ -1,0 +1,2 @@
+//! The `convert` program.
+fn main() {}
