@@ -1,0 +1,246 @@
+//! One window in, its tokens out: the search over one state of the model.
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use super::model::{State, Token};
+use super::rules::{Rules, TimestampRules};
+use super::search::{Decoder, Hypothesis, LogNorm, SearchOptions, search};
+use super::vocabulary::Vocabulary;
+use crate::error::{Error, Result};
+
+/// Set by whoever no longer wants the result; looked at before each step of the work.
+#[derive(Debug, Clone, Default)]
+pub struct Cancel(Arc<AtomicBool>);
+
+impl Cancel {
+    /// Asks the work to stop.
+    pub fn cancel(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether somebody asked.
+    pub fn is_cancelled(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// [`Error::Cancelled`] when somebody asked.
+    ///
+    /// # Errors
+    /// That one.
+    pub fn check(&self) -> Result<()> {
+        if self.is_cancelled() { Err(Error::Cancelled) } else { Ok(()) }
+    }
+}
+
+/// What to do with the speech.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Task {
+    /// Write it down in its own language.
+    #[default]
+    Transcribe,
+    /// Translate it to English.
+    Translate,
+}
+
+/// Which language token the prompt carries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Language {
+    /// The most likely one by the model's own judgement, which costs one decoder step.
+    Detect,
+    /// This one.
+    Token(Token),
+    /// None: an English-only model.
+    None,
+}
+
+/// How one window is decoded.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DecodeOptions {
+    /// The language token.
+    pub language: Language,
+    /// The task token.
+    pub task: Task,
+    /// Whether the model writes timestamps, and the latest first one in steps of 20 ms.
+    pub timestamps: Option<Option<u32>>,
+    /// Tokens of earlier text that the model sees as its context.
+    pub prompt: Vec<Token>,
+    /// Tokens that never come.
+    pub suppress: Vec<Token>,
+    /// Tokens that don't come first.
+    pub begin_suppress: Vec<Token>,
+    /// The search.
+    pub search: SearchOptions,
+}
+
+/// What was heard in one window.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Heard {
+    /// The window's pieces in order; one, unless the text did not fit.
+    pub pieces: Vec<Piece>,
+    /// The language token that was used.
+    pub language: Option<Token>,
+    /// Time spent on the spectrogram and in the encoder.
+    pub encode: Duration,
+    /// Time spent in the search.
+    pub decode: Duration,
+}
+
+/// A stretch of a window that was decoded by itself.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Piece {
+    /// Its samples within the window.
+    pub range: Range<usize>,
+    /// The tokens that the search found. Not [`ended`](Hypothesis::ended): there may be more text in it.
+    pub hypothesis: Hypothesis,
+}
+
+/// A window whose text does not fit is split down to pieces of this many samples: 4 s, in which nobody
+/// says the 444 tokens that fit. What still does not end is a loop.
+const MIN_SPLIT: usize = 8 * crate::audio::SAMPLE_RATE as usize;
+
+/// One state and what turns its logits into tokens.
+#[derive(Debug)]
+pub struct Recognizer {
+    state: State,
+    vocabulary: Arc<Vocabulary>,
+}
+
+impl Recognizer {
+    /// A recognizer over `state`.
+    pub fn new(state: State, vocabulary: Arc<Vocabulary>) -> Self {
+        Self { state, vocabulary }
+    }
+
+    /// Recognizes one window of at most 30 s of 16 kHz mono samples. A text that reaches the model's limit
+    /// without an end token did not fit: the window is then split at its quietest point and both parts are
+    /// decoded again, so that nothing is cut in silence.
+    ///
+    /// # Errors
+    /// [`Error::InvalidInput`] when the model lacks a token that the options ask for,
+    /// [`Error::Cancelled`], [`Error::TooLarge`] for a longer window, [`Error::Internal`].
+    pub fn recognize(&mut self, samples: &[f32], options: &DecodeOptions, cancel: &Cancel) -> Result<Heard> {
+        let mut heard = Heard::default();
+        let mut options = options.clone();
+        let mut waiting = vec![0..samples.len()];
+        while let Some(range) = waiting.pop() {
+            let part = samples.get(range.clone()).unwrap_or_default();
+            let hypothesis = self.decode_part(part, &options, cancel, &mut heard)?;
+            if let Some(token) = heard.language {
+                options.language = Language::Token(token);
+            }
+            let fits = hypothesis.ended || options.search.max_new_tokens < usize::MAX;
+            if fits || part.len() < MIN_SPLIT {
+                heard.pieces.push(Piece { range, hypothesis });
+            } else {
+                let middle = range.start + quietest_point(part, part.len() / 4..part.len() * 3 / 4);
+                waiting.push(middle..range.end);
+                waiting.push(range.start..middle);
+            }
+        }
+        Ok(heard)
+    }
+
+    fn decode_part(
+        &mut self,
+        samples: &[f32],
+        options: &DecodeOptions,
+        cancel: &Cancel,
+        heard: &mut Heard,
+    ) -> Result<Hypothesis> {
+        cancel.check()?;
+        let begin = Instant::now();
+        self.state.set_audio(samples, None)?;
+        let mut encoded = self.state.encode()?;
+        let encode = begin.elapsed();
+        heard.encode += encode;
+        cancel.check()?;
+        heard.language = match options.language {
+            Language::Detect => Some(detect_language(&mut encoded, &self.vocabulary)?),
+            Language::Token(token) => Some(token),
+            Language::None => None,
+        };
+        let prompt = prompt(&self.vocabulary, options, heard.language, encoded.max_positions())?;
+        let rules = rules(&self.vocabulary, options)?;
+        let hypothesis = search(&mut encoded, &prompt, &rules, options.search, &|| cancel.is_cancelled())?;
+        heard.decode += begin.elapsed().saturating_sub(encode);
+        Ok(hypothesis)
+    }
+}
+
+/// The most likely language token after `<|startoftranscript|>`, as transformers' `detect_language`.
+fn detect_language(decoder: &mut impl Decoder, vocabulary: &Vocabulary) -> Result<Token> {
+    let special = vocabulary.special();
+    let mut logits = Vec::new();
+    decoder.start(&[special.start_of_transcript], 1, &mut logits)?;
+    let norm = LogNorm::of(&logits);
+    let likely = special
+        .languages
+        .values()
+        .filter_map(|token| Some((*token, norm.log_prob(*logits.get(*token as usize)?))))
+        .max_by(|a, b| a.1.total_cmp(&b.1));
+    likely.map(|(token, _)| token).ok_or_else(|| Error::Unsupported("this model has no language tokens".into()))
+}
+
+/// `[<|startofprev|> earlier text] <|startoftranscript|> [language] [task] [<|notimestamps|>]`. Of the
+/// earlier text the last half of the positions less one is kept, as transformers does.
+fn prompt(
+    vocabulary: &Vocabulary,
+    options: &DecodeOptions,
+    language: Option<Token>,
+    max_positions: usize,
+) -> Result<Vec<Token>> {
+    let special = vocabulary.special();
+    let missing = |name: &str| Error::InvalidInput(format!("this model has no {name} token"));
+    let mut prompt = Vec::new();
+    if !options.prompt.is_empty() {
+        prompt.push(special.start_of_prev.ok_or_else(|| missing("<|startofprev|>"))?);
+        let keep = (max_positions / 2).saturating_sub(1);
+        prompt.extend(options.prompt.iter().skip(options.prompt.len().saturating_sub(keep)));
+    }
+    prompt.push(special.start_of_transcript);
+    if let Some(language) = language {
+        prompt.push(language);
+        prompt.push(match options.task {
+            Task::Transcribe => special.transcribe.ok_or_else(|| missing("<|transcribe|>"))?,
+            Task::Translate => special.translate.ok_or_else(|| missing("<|translate|>"))?,
+        });
+    } else if options.task == Task::Translate {
+        return Err(Error::InvalidInput("an English-only model can't translate".into()));
+    }
+    if options.timestamps.is_none() {
+        prompt.extend(special.no_timestamps);
+    }
+    Ok(prompt)
+}
+
+fn rules(vocabulary: &Vocabulary, options: &DecodeOptions) -> Result<Rules> {
+    let special = vocabulary.special();
+    let timestamps = match (options.timestamps, special.no_timestamps, special.timestamp_begin) {
+        (None, _, _) => None,
+        (Some(max_initial), Some(no_timestamps), Some(begin)) => {
+            Some(TimestampRules { no_timestamps, begin, max_initial })
+        }
+        (Some(_), _, _) => return Err(Error::InvalidInput("this model has no timestamp tokens".into())),
+    };
+    Ok(Rules {
+        end_of_text: special.end_of_text,
+        suppress: options.suppress.clone(),
+        begin_suppress: options.begin_suppress.clone(),
+        timestamps,
+    })
+}
+
+/// The middle of the quietest 100 ms of `samples` within `range`.
+fn quietest_point(samples: &[f32], range: Range<usize>) -> usize {
+    const SPAN: usize = crate::audio::SAMPLE_RATE as usize / 10;
+    let energy = |at: usize| -> f64 {
+        let span = samples.get(at..at + SPAN).unwrap_or_default();
+        span.iter().map(|s| f64::from(s * s)).sum()
+    };
+    let starts = (range.start..range.end.saturating_sub(SPAN)).step_by(SPAN / 4);
+    let quietest = starts.min_by(|a, b| energy(*a).total_cmp(&energy(*b)));
+    quietest.map_or((range.start + range.end) / 2, |start| start + SPAN / 2)
+}

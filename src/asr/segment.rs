@@ -1,0 +1,100 @@
+//! Segments: the stretches of text between timestamp tokens. Pure.
+
+use super::model::Token;
+use super::vocabulary::Vocabulary;
+
+/// A stretch of text with its times.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Segment {
+    /// Start in seconds.
+    pub start: f64,
+    /// End in seconds.
+    pub end: f64,
+    /// The text, trimmed.
+    pub text: String,
+}
+
+/// The segments of a window's tokens, with times in seconds from the window's start. Text before the
+/// first timestamp starts at 0; text after the last ends at `duration`, the window's length in seconds. No
+/// time is later than that.
+pub fn segments(vocabulary: &Vocabulary, tokens: &[Token], duration: f64) -> Vec<Segment> {
+    let mut found = Vec::new();
+    let mut start = 0.0;
+    let mut text: Vec<Token> = Vec::new();
+    let mut close = |text: &mut Vec<Token>, start: f64, end: f64| {
+        let words = vocabulary.text(text).trim().to_owned();
+        text.clear();
+        if !words.is_empty() {
+            found.push(Segment { start: start.min(duration), end: end.min(duration).max(start), text: words });
+        }
+    };
+    for &token in tokens {
+        match vocabulary.time(token) {
+            Some(time) => {
+                close(&mut text, start, time);
+                start = time;
+            }
+            None if vocabulary.is_text(token) => text.push(token),
+            None => {}
+        }
+    }
+    close(&mut text, start, duration);
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::super::vocabulary::SpecialTokens;
+    use super::*;
+
+    /// Text tokens 0 to 9 are the digits, 10 ends, times begin at 100.
+    fn vocabulary() -> Vocabulary {
+        let special = SpecialTokens {
+            end_of_text: 10,
+            start_of_transcript: 11,
+            translate: None,
+            transcribe: None,
+            start_of_prev: None,
+            no_speech: None,
+            no_timestamps: Some(99),
+            timestamp_begin: Some(100),
+            languages: BTreeMap::new(),
+        };
+        Vocabulary::of((0..10).map(|d| format!(" {d}").into_bytes()).collect(), special)
+    }
+
+    fn segment(start: f64, end: f64, text: &str) -> Segment {
+        Segment { start, end, text: text.to_owned() }
+    }
+
+    #[test]
+    fn pairs_of_times_enclose_segments() {
+        let found = segments(&vocabulary(), &[100, 1, 2, 150, 200, 3, 250], 30.0);
+        assert_eq!(found, [segment(0.0, 1.0, "1 2"), segment(2.0, 3.0, "3")]);
+    }
+
+    #[test]
+    fn text_without_a_closing_time_ends_with_the_window() {
+        assert_eq!(segments(&vocabulary(), &[100, 1, 150, 2], 4.0), [
+            segment(0.0, 1.0, "1"),
+            segment(1.0, 4.0, "2")
+        ]);
+    }
+
+    #[test]
+    fn no_timestamps_at_all_is_one_segment() {
+        assert_eq!(segments(&vocabulary(), &[1, 2, 3], 2.5), [segment(0.0, 2.5, "1 2 3")]);
+    }
+
+    #[test]
+    fn times_past_the_window_are_held_to_it() {
+        assert_eq!(segments(&vocabulary(), &[100, 1, 1600], 2.0), [segment(0.0, 2.0, "1")]);
+    }
+
+    #[test]
+    fn silence_has_no_segment() {
+        assert_eq!(segments(&vocabulary(), &[100, 150], 30.0), []);
+    }
+}

@@ -1,0 +1,135 @@
+//! Tokens and text: what each id stands for.
+
+use std::collections::BTreeMap;
+
+use super::model::{Model, Token};
+
+/// The ids that are not text, as the checkpoint's own vocabulary numbers them. A vocabulary may lack all
+/// but the first two.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SpecialTokens {
+    /// `<|endoftext|>`
+    pub end_of_text: Token,
+    /// `<|startoftranscript|>`
+    pub start_of_transcript: Token,
+    /// `<|translate|>`
+    pub translate: Option<Token>,
+    /// `<|transcribe|>`
+    pub transcribe: Option<Token>,
+    /// `<|startofprev|>`
+    pub start_of_prev: Option<Token>,
+    /// `<|nospeech|>`
+    pub no_speech: Option<Token>,
+    /// `<|notimestamps|>`
+    pub no_timestamps: Option<Token>,
+    /// `<|0.00|>`
+    pub timestamp_begin: Option<Token>,
+    /// Language tokens by code, such as `en`. Empty for English-only models.
+    pub languages: BTreeMap<String, Token>,
+}
+
+/// The bytes of all text tokens, and which ids are special.
+#[derive(Debug, Clone)]
+pub struct Vocabulary {
+    bytes: Vec<Vec<u8>>,
+    special: SpecialTokens,
+}
+
+impl Vocabulary {
+    /// The vocabulary of a loaded model, with the special ids of its checkpoint.
+    pub fn new(model: &Model, special: SpecialTokens) -> Self {
+        Self { bytes: model.token_bytes(), special }
+    }
+
+    /// A vocabulary of the given text tokens, for tests of what needs no model.
+    #[cfg(test)]
+    pub(crate) fn of(bytes: Vec<Vec<u8>>, special: SpecialTokens) -> Self {
+        Self { bytes, special }
+    }
+
+    /// The special ids.
+    pub fn special(&self) -> &SpecialTokens {
+        &self.special
+    }
+
+    /// Whether a token is text. The ids from `<|endoftext|>` on are not: GGML files carry no bytes for
+    /// them, only whisper.cpp's placeholders.
+    pub fn is_text(&self, token: Token) -> bool {
+        token < self.special.end_of_text
+    }
+
+    /// The time that a timestamp token stands for, in seconds from the window's start.
+    pub fn time(&self, token: Token) -> Option<f64> {
+        const SECONDS_PER_STEP: f64 = 0.02;
+        let steps = token.checked_sub(self.special.timestamp_begin?)?;
+        Some(f64::from(steps) * SECONDS_PER_STEP)
+    }
+
+    /// The text of `tokens`, special ones left out. Bytes are joined before they are decoded, because a
+    /// character can span tokens; what is no UTF-8 then becomes U+FFFD, as in transformers.
+    pub fn text(&self, tokens: &[Token]) -> String {
+        let mut joined = Vec::new();
+        for token in tokens.iter().filter(|token| self.is_text(**token)) {
+            joined.extend_from_slice(self.bytes.get(*token as usize).map_or(&[], Vec::as_slice));
+        }
+        String::from_utf8_lossy(&joined).into_owned()
+    }
+
+    /// The code of a language token.
+    pub fn language(&self, token: Token) -> Option<&str> {
+        self.special.languages.iter().find(|(_, id)| **id == token).map(|(code, _)| code.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)] // A test may fail by panicking.
+    use super::*;
+
+    fn special() -> SpecialTokens {
+        SpecialTokens {
+            end_of_text: 4,
+            start_of_transcript: 5,
+            translate: None,
+            transcribe: Some(7),
+            start_of_prev: None,
+            no_speech: None,
+            no_timestamps: Some(8),
+            timestamp_begin: Some(9),
+            languages: BTreeMap::from([("kab".to_owned(), 6)]),
+        }
+    }
+
+    fn vocabulary() -> Vocabulary {
+        let text: [&[u8]; 4] = [b" a", b"\xc9", b"\x9b", b"z"]; // ɛ is C9 9B
+        Vocabulary::of(text.iter().map(|t| t.to_vec()).collect(), special())
+    }
+
+    #[test]
+    fn a_character_that_spans_tokens_stays_whole() {
+        assert_eq!(vocabulary().text(&[0, 1, 2, 3]), " a\u{25b}z");
+    }
+
+    #[test]
+    fn special_tokens_are_no_text() {
+        assert_eq!(vocabulary().text(&[5, 6, 7, 8, 9, 0, 10, 4]), " a");
+    }
+
+    #[test]
+    fn half_a_character_is_replaced_not_lost() {
+        assert_eq!(vocabulary().text(&[0, 1]), " a\u{fffd}");
+    }
+
+    #[test]
+    fn timestamps_count_in_steps_of_20_ms() {
+        assert_eq!(vocabulary().time(9), Some(0.0));
+        assert!((vocabulary().time(59).unwrap() - 1.0).abs() < 1e-9);
+        assert_eq!(vocabulary().time(8), None);
+    }
+
+    #[test]
+    fn languages_are_found_by_their_token() {
+        assert_eq!(vocabulary().language(6), Some("kab"));
+        assert_eq!(vocabulary().language(7), None);
+    }
+}
