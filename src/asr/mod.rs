@@ -10,4 +10,5 @@ pub mod recognizer;
 pub mod rules;
 pub mod search;
 pub mod segment;
+pub mod stitch;
 pub mod vocabulary;

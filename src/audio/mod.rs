@@ -1,2 +1,98 @@
-//! Bytes in, windows of samples out.
+//! Audio of any kind in, 16 kHz mono samples out, cut into windows that a model can take.
+//!
+//! - [`Recording`]: a whole file, decoded, downmixed, resampled and levelled.
+//! - `decode` (hound, symphonia) → `sink` (downmix, bounds) → [`resample`] (rubato) → [`level`].
+//! - [`window`]: where to cut recordings that are too long for one go.
+
+mod decode;
+pub mod level;
+pub mod resample;
+mod riff;
+mod sink;
+#[cfg(test)]
+mod tests;
+pub mod window;
+
+use std::fs::File;
+use std::io::Cursor;
+use std::path::Path;
+use std::time::Duration;
+
+use self::sink::Sink;
+use crate::error::{Error, Result};
+
+/// Samples per second of everything behind the decoder: what Whisper was trained on.
 pub const SAMPLE_RATE: u32 = 16_000;
+
+/// How much audio one recording may hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// The longest recording; one second of it takes 64 kB of memory.
+    pub max_seconds: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { max_seconds: 4 * 3600 }
+    }
+}
+
+/// What a recording was before it was decoded.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SourceInfo {
+    /// Container and codec: "wave/pcm", "isomp4/aac".
+    pub format: String,
+    /// Its sample rate in Hz.
+    pub sample_rate: u32,
+    /// Its channel count.
+    pub channels: usize,
+    /// Its peak, where 1 is full scale, before it was levelled.
+    pub peak: f32,
+}
+
+/// A whole file as 16 kHz mono, its peak at [`level::PEAK`] (silence stays silence).
+#[derive(Debug, Clone, PartialEq)]
+pub struct Recording {
+    /// The samples, at [`SAMPLE_RATE`]. There is at least one.
+    pub samples: Vec<f32>,
+    /// What they were made from.
+    pub source: SourceInfo,
+}
+
+impl Recording {
+    /// Reads an audio file of any kind.
+    pub fn open(path: impl AsRef<Path>, limits: &Limits) -> Result<Self> {
+        let path = path.as_ref();
+        let cannot = |error| Error::InvalidInput(format!("cannot open {}: {error}", path.display()));
+        // Pipes and devices have no length, and symphonia wants to seek.
+        if !path.metadata().map_err(cannot)?.is_file() {
+            return Err(Error::InvalidInput(format!("{} is not a regular file", path.display())));
+        }
+        let file = File::open(path).map_err(cannot)?;
+        let mut sink = Sink::new(limits);
+        let format = decode::decode(Box::new(file), &mut sink)?;
+        Self::finish(format, sink)
+    }
+
+    /// Reads an audio file of any kind from memory.
+    pub fn from_bytes(bytes: &[u8], limits: &Limits) -> Result<Self> {
+        let mut sink = Sink::new(limits);
+        let format = decode::decode(Box::new(Cursor::new(bytes)), &mut sink)?;
+        Self::finish(format, sink)
+    }
+
+    /// How long it lasts.
+    pub fn duration(&self) -> Duration {
+        Duration::from_secs_f64(self.samples.len() as f64 / f64::from(SAMPLE_RATE))
+    }
+
+    fn finish(format: String, sink: Sink) -> Result<Self> {
+        let source = sink.source();
+        let mut samples = sink.finish()?;
+        let Some((sample_rate, channels)) = source.filter(|_| !samples.is_empty()) else {
+            return Err(Error::InvalidInput("the file holds no audio".to_owned()));
+        };
+        let peak = level::normalise(&mut samples);
+        Ok(Self { samples, source: SourceInfo { format, sample_rate, channels, peak } })
+    }
+}

@@ -1,0 +1,156 @@
+//! Where to cut a recording that is too long for the model. Pure.
+//!
+//! A window ends in a pause where there is one near its end: then no word is cut, and the next window begins
+//! exactly there. Where speech runs on, the window is full, and the next one begins a second earlier, so that a
+//! word cut at the end of the one is whole in the other.
+
+use std::borrow::Cow;
+use std::ops::Range;
+
+use super::SAMPLE_RATE;
+
+/// What the model takes at once.
+pub const WINDOW_SECONDS: usize = 30;
+/// [`WINDOW_SECONDS`] in samples.
+pub const WINDOW_SAMPLES: usize = WINDOW_SECONDS * RATE;
+/// How much of a window comes again in the next one where no pause was found: one second, longer than any
+/// word of fluent speech.
+pub const OVERLAP_SAMPLES: usize = RATE;
+/// Windows shorter than this are padded with silence for the model.
+pub const MIN_SAMPLES: usize = RATE;
+
+const RATE: usize = SAMPLE_RATE as usize;
+
+/// The part of a full window, at its end, that is searched for a pause. A shorter one would find fewer pauses, a
+/// longer one costs windows: at worst a fifth more.
+const SEARCH_FRAMES: usize = 6 * RATE / FRAME;
+/// Energy is measured over 20 ms: longer than the period of any voice, shorter than any sound of speech.
+const FRAME: usize = RATE / 50;
+/// The shortest pause: 200 ms. The closure of a "t" or "k" inside a word is silent too, but for at most 150 ms.
+const MIN_PAUSE_FRAMES: usize = 10;
+/// Pauses longer than this are all equally good: 600 ms.
+const LONG_PAUSE_FRAMES: usize = 30;
+/// Frames over which the quietest moments are averaged: 100 ms.
+const SMOOTH_FRAMES: usize = 5;
+/// In a clean recording, what is this much below the loud parts is a pause (weak fricatives are some 25 dB below
+/// the vowels).
+const CLEAN_DEPTH_DB: f32 = 30.0;
+/// In a noisy one, what is no more than this above the noise. Noise of speech-like colour strays by 2 dB.
+const ABOVE_NOISE_DB: f32 = 4.0;
+/// But nothing is a pause that is not this much below the loud parts.
+const MIN_DEPTH_DB: f32 = 8.0;
+/// What counts as digital silence.
+const FLOOR_DB: f32 = -100.0;
+
+/// A stretch of a recording that goes to the model in one piece.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Window {
+    /// Its samples.
+    pub range: Range<usize>,
+    /// How many samples at its beginning are also the end of the window before.
+    pub overlap: usize,
+}
+
+impl Window {
+    /// Its length in seconds.
+    pub fn seconds(&self) -> f64 {
+        self.range.len() as f64 / f64::from(SAMPLE_RATE)
+    }
+
+    /// The length of its overlap with the window before, in seconds.
+    pub fn overlap_seconds(&self) -> f64 {
+        self.overlap as f64 / f64::from(SAMPLE_RATE)
+    }
+
+    /// The window's part of `samples`, padded with silence to [`MIN_SAMPLES`] where it is shorter.
+    pub fn cut<'a>(&self, samples: &'a [f32]) -> Cow<'a, [f32]> {
+        let part = samples.get(self.range.clone()).unwrap_or_default();
+        if part.len() >= MIN_SAMPLES {
+            return Cow::Borrowed(part);
+        }
+        let mut padded = part.to_vec();
+        padded.resize(MIN_SAMPLES, 0.0);
+        Cow::Owned(padded)
+    }
+}
+
+/// Cuts `samples` into windows of at most [`WINDOW_SAMPLES`], in order, that together cover all of them.
+pub fn windows(samples: &[f32]) -> Vec<Window> {
+    let mut windows = Vec::new();
+    let (mut start, mut overlap) = (0, 0);
+    while let Some(rest) = samples.get(start..).filter(|rest| !rest.is_empty()) {
+        let Some(full) = rest.get(..WINDOW_SAMPLES).filter(|full| full.len() < rest.len()) else {
+            windows.push(Window { range: start..samples.len(), overlap });
+            break;
+        };
+        let pause = find_pause(full);
+        let end = start + pause.unwrap_or(full.len());
+        windows.push(Window { range: start..end, overlap });
+        overlap = if pause.is_some() { 0 } else { OVERLAP_SAMPLES };
+        start = end - overlap;
+    }
+    windows
+}
+
+/// The best place to end `window` in a pause, in its last [`SEARCH_FRAMES`].
+fn find_pause(window: &[f32]) -> Option<usize> {
+    let energy: Vec<f32> = window.chunks_exact(FRAME).map(mean_square).collect();
+    let threshold = pause_threshold(&energy)?;
+    let first = energy.len().saturating_sub(SEARCH_FRAMES);
+    let mut best: Option<(f32, usize)> = None;
+    let mut run_start = first;
+    // A loud frame behind the last one ends the last run.
+    for (index, &frame) in energy.iter().chain([&f32::INFINITY]).enumerate().skip(first) {
+        if frame <= threshold {
+            continue;
+        }
+        let run = run_start..index;
+        run_start = index + 1;
+        if run.len() < MIN_PAUSE_FRAMES {
+            continue;
+        }
+        // A long pause is surer to be one; a late one wastes less of the window. Equal weights.
+        let length = run.len().min(LONG_PAUSE_FRAMES) as f32 / LONG_PAUSE_FRAMES as f32;
+        let lateness = (run.end - first) as f32 / SEARCH_FRAMES as f32;
+        let score = length + lateness;
+        if best.is_none_or(|(highest, _)| score >= highest) {
+            best = Some((score, quietest(&energy, run)));
+        }
+    }
+    best.map(|(_, frame)| frame * FRAME)
+}
+
+/// The energy below which a frame belongs to a pause, or `None` where loud and quiet can't be told apart.
+fn pause_threshold(energy: &[f32]) -> Option<f32> {
+    let mut sorted = energy.to_vec();
+    sorted.sort_by(f32::total_cmp);
+    let loud = decibels(sorted.get(sorted.len() * 9 / 10).copied()?);
+    let quiet = energy.windows(SMOOTH_FRAMES).map(mean).fold(f32::INFINITY, f32::min);
+    let threshold =
+        (loud - CLEAN_DEPTH_DB).max(decibels(quiet) + ABOVE_NOISE_DB).min(loud - MIN_DEPTH_DB);
+    (threshold > decibels(quiet)).then(|| 10_f32.powf(threshold / 10.0))
+}
+
+/// The frame at which to cut a pause: where it is quietest, in its second half but not at its very end, so
+/// that the next window begins a little before speech does.
+fn quietest(energy: &[f32], run: Range<usize>) -> usize {
+    let from = run.start.max(run.end.saturating_sub(LONG_PAUSE_FRAMES)).midpoint(run.end);
+    let to = run.end - SMOOTH_FRAMES;
+    let level = |at: usize| {
+        let around = at.saturating_sub(SMOOTH_FRAMES / 2)..at + SMOOTH_FRAMES / 2 + 1;
+        mean(energy.get(around).unwrap_or_default())
+    };
+    (from.min(to)..=to).min_by(|&a, &b| level(a).total_cmp(&level(b))).unwrap_or(to)
+}
+
+fn mean(values: &[f32]) -> f32 {
+    values.iter().sum::<f32>() / values.len().max(1) as f32
+}
+
+fn mean_square(frame: &[f32]) -> f32 {
+    frame.iter().map(|sample| sample * sample).sum::<f32>() / frame.len().max(1) as f32
+}
+
+fn decibels(energy: f32) -> f32 {
+    (10.0 * energy.log10()).max(FLOOR_DB)
+}

@@ -1,0 +1,130 @@
+use std::time::Instant;
+
+use imesli::audio::{Limits, Recording};
+use imesli::error::Error;
+
+use super::{bytes, correlation_at, data, decode, open};
+
+const FILES: [&str; 12] = [
+    "theo-7309.wav",
+    "theo-7309-alaw.wav",
+    "theo-7309-44k-stereo.mp3",
+    "theo-7309-8k.mp3",
+    "theo-7309-44k.flac",
+    "theo-7309-44k.ogg",
+    "theo-7309-44k.m4a",
+    "theo-7309-alac.m4a",
+    "theo-7309-adts.aac",
+    "theo-7309.aiff",
+    "theo-7309.caf",
+    "theo-7309-44k.webm",
+];
+
+#[test]
+fn what_is_no_audio_is_refused_as_such() {
+    let mut noise = Vec::new();
+    let mut state = 1_u32;
+    while noise.len() < 200_000 {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        noise.push((state >> 24) as u8);
+    }
+    let text = b"{\"type\": \"audio\", \"audio_data\": \"aGVsbG8=\"}\n".repeat(1_000);
+    for (name, junk) in [
+        ("nothing", &b""[..]),
+        ("one byte", b"R"),
+        ("zeros", &[0; 100_000]),
+        ("0xff", &[0xff; 100_000]),
+        ("noise", &noise),
+        ("text", &text),
+        ("a lone head", b"RIFF\xff\xff\xff\xffWAVE"),
+        ("a PNG", b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"),
+    ] {
+        let error = decode(junk).expect_err(name);
+        assert!(matches!(error, Error::InvalidInput(_) | Error::Unsupported(_)), "{name}: {error:?}");
+    }
+}
+
+#[test]
+fn zero_samples_are_an_error() {
+    let mut wav = bytes("theo-7309.wav");
+    wav.truncate(44);
+    wav[40..44].fill(0);
+    let error = decode(&wav).unwrap_err();
+    assert_eq!(error.to_string(), "the file holds no audio");
+}
+
+#[test]
+fn silence_is_audio() {
+    let mut wav = bytes("theo-7309.wav");
+    wav[44..].fill(0);
+    let silence = decode(&wav).unwrap();
+    assert!(silence.samples.iter().all(|&sample| sample == 0.0));
+}
+
+#[test]
+fn files_cut_in_the_middle_give_what_is_there() {
+    for name in FILES {
+        let whole = open(name);
+        let file = bytes(name);
+        for part in [0.5, 0.9] {
+            let cut = &file[..(file.len() as f64 * part) as usize];
+            match decode(cut) {
+                Ok(recording) => {
+                    let share = recording.samples.len() as f64 / whole.samples.len() as f64;
+                    assert!((share - part).abs() < 0.15, "{name}: {share} of the audio in {part} of the file");
+                    let alike = correlation_at(&recording.samples, &whole.samples, 0);
+                    assert!(alike > 0.95, "{name}: {alike}");
+                }
+                // MP4 has its index at the end: without it there is nothing to go by.
+                Err(error) => assert!(name.ends_with(".m4a"), "{name}: {error}"),
+            }
+        }
+    }
+}
+
+#[test]
+fn damaged_files_neither_panic_nor_hang() {
+    let limits = Limits { max_seconds: 60 };
+    let mut state = 9_u64;
+    let mut random = |bound: usize| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) as usize % bound
+    };
+    for name in FILES {
+        let file = bytes(name);
+        let before = Instant::now();
+        for round in 0..60 {
+            let mut damaged = file.clone();
+            // Heads are where the lengths are; the rest is mostly samples.
+            let reach = if round % 2 == 0 { 600.min(file.len()) } else { file.len() };
+            for _ in 0..=random(12) {
+                let at = random(reach);
+                damaged[at] = [0, 0xff, 0x7f, random(256) as u8][random(4)];
+            }
+            if random(4) == 0 {
+                damaged.truncate(random(file.len()));
+            }
+            if let Ok(recording) = Recording::from_bytes(&damaged, &limits) {
+                assert!(recording.samples.iter().all(|sample| sample.abs() <= 0.901), "{name}, round {round}");
+            }
+        }
+        let spent = before.elapsed();
+        assert!(spent.as_secs() < 60, "{name}: {spent:?} for 60 small files");
+    }
+}
+
+#[test]
+fn longer_audio_than_allowed_is_refused() {
+    for name in FILES {
+        let error = Recording::open(data(name), &Limits { max_seconds: 1 }).unwrap_err();
+        assert!(matches!(error, Error::TooLarge(_)), "{name}: {error:?}");
+    }
+}
+
+#[test]
+fn what_is_no_file_is_refused() {
+    for path in ["/", "/dev/zero", "no such file"] {
+        let error = Recording::open(path, &Limits::default()).unwrap_err();
+        assert!(matches!(error, Error::InvalidInput(_)), "{path}: {error:?}");
+    }
+}
