@@ -7,7 +7,7 @@
 //! text's first is a maimed one that goes. Its score is a sum of log-probabilities:
 //!
 //! - **How many words the overlap should hold**: a normal distribution around *overlap × speaking rate*, the
-//!   rate being that of both windows together. A word that went counts half: half of it was in the overlap.
+//!   rate being that of both windows together, without their pauses. A word that went counts half: half of it was in the overlap.
 //! - **What agreement proves**: two words that agree by chance do so with the probability `p` of that word in
 //!   these texts, so agreement is worth `-ln p`. A repetition proves nothing new: in "one one one one" any
 //!   number of words agrees, so only the first counts, and the speaking rate decides.
@@ -30,11 +30,11 @@ pub struct WindowText {
 /// The least variance of the word count in an overlap: its two edges each fall somewhere in a word.
 const COUNT_VARIANCE: f64 = 0.6;
 /// How much the speaking rate in one second strays from the mean, as a share of it.
-const RATE_DEVIATION: f64 = 0.3;
+const RATE_DEVIATION: f64 = 0.25;
 /// ln-probability that the model maims a word that the window's edge cuts, into something alike.
 const MAIMED_ALIKE: f64 = -0.5;
 /// The same into something else.
-const MAIMED: f64 = -3.0;
+const MAIMED: f64 = -2.0;
 /// ln-probability that two windows hear a whole word differently.
 const HEARD_DIFFERENTLY: f64 = -3.0;
 /// The most words that an overlay tries; enough for a second of any speech, also by characters.
@@ -46,7 +46,7 @@ pub fn stitch(parts: &[WindowText]) -> String {
     let mut previous: Option<(usize, f64)> = None;
     for part in parts {
         let right = words(&part.text);
-        let (count, seconds) = (right.len(), part.window.seconds());
+        let (count, seconds) = (right.len(), part.window.speech_seconds());
         match previous.filter(|_| part.window.overlap > 0) {
             Some((left_count, left_seconds)) => {
                 let rate = (left_count + count) as f64 / (left_seconds + seconds).max(1.0);
@@ -167,7 +167,8 @@ impl Overlay {
         if self.left_edge == 1 {
             // The next window has the word whole: behind what is shared.
             let maimed = left.get(left_end)?;
-            score += edge_score(right.get(right_end), self.shared, |whole| starts_alike(&maimed.key, &whole.key))?;
+            score +=
+                edge_score(right.get(right_end), self.shared, |whole| starts_alike(&maimed.key, &whole.key))?;
         }
         if self.right_edge == 1 {
             let maimed = right.first()?;

@@ -25,18 +25,22 @@ const BLOCK: usize = 16 * 1024;
 /// The name of what hound reads, in the manner of symphonia's names.
 const WAV_NAME: &str = "wave/pcm";
 
-/// Decodes all of `source` into `sink`, and returns the name of its format ("wave/pcm", "isomp4/aac").
+/// A file, or one in memory.
+type Source<'a> = Box<dyn MediaSource + 'a>;
+
+/// Decodes all of what `open` opens into `sink`, and returns the name of its format ("wave/pcm", "isomp4/aac").
 ///
 /// A file that ends or breaks in the middle gives what could be decoded, with a warning in the log.
-pub(super) fn decode(source: Box<dyn MediaSource + '_>, sink: &mut Sink) -> Result<String> {
+pub(super) fn decode<'a>(open: &dyn Fn() -> Result<Source<'a>>, sink: &mut Sink) -> Result<String> {
     // The codecs read hostile bytes and are other people's: their panics are the file's fault, not ours.
-    catch_unwind(AssertUnwindSafe(|| decode_any(source, sink))).unwrap_or_else(|panic| {
+    catch_unwind(AssertUnwindSafe(|| decode_any(open, sink))).unwrap_or_else(|panic| {
         tracing::error!(panic = panic_text(panic.as_ref()), "an audio decoder panicked");
         Err(Error::InvalidInput("the audio file is damaged".to_owned()))
     })
 }
 
-fn decode_any(mut source: Box<dyn MediaSource + '_>, sink: &mut Sink) -> Result<String> {
+fn decode_any<'a>(open: &dyn Fn() -> Result<Source<'a>>, sink: &mut Sink) -> Result<String> {
+    let mut source = open()?;
     let len = source.byte_len().unwrap_or(0);
     if len == 0 {
         return Err(Error::InvalidInput("the audio file is empty".to_owned()));
@@ -53,14 +57,20 @@ fn decode_any(mut source: Box<dyn MediaSource + '_>, sink: &mut Sink) -> Result<
         }
         let head = Cursor::new(wav.head(wav.len));
         let body = source.take(wav.len);
-        return decode_container(Box::new(ReadOnlySource::new(head.chain(body))), sink);
+        let reader = probe(Box::new(ReadOnlySource::new(head.chain(body)))).map_err(|e| probe_error(&e))?;
+        return decode_container(reader, sink);
     }
     source.seek(SeekFrom::Start(0)).map_err(unreadable)?;
-    decode_container(source, sink)
+    let reader = match probe(source) {
+        Ok(reader) => reader,
+        // Some readers look at the end of a file first, and refuse one that is cut off: but not if they can't look.
+        Err(first) => probe(Box::new(ReadOnlySource::new(open()?))).map_err(|_| probe_error(&first))?,
+    };
+    decode_container(reader, sink)
 }
 
 /// Reads the samples behind `wav`'s head, at which `source` stands.
-fn decode_plain_wav(wav: &Wav, mut source: Box<dyn MediaSource + '_>, sink: &mut Sink) -> Result<String> {
+fn decode_plain_wav(wav: &Wav, mut source: Source<'_>, sink: &mut Sink) -> Result<String> {
     let channels = usize::from(wav.channels);
     let frames = (BLOCK / channels).max(1);
     let mut block = Vec::with_capacity(frames * channels);
@@ -73,7 +83,9 @@ fn decode_plain_wav(wav: &Wav, mut source: Box<dyn MediaSource + '_>, sink: &mut
         loop {
             block.clear();
             let failure = match reader.spec().sample_format {
-                SampleFormat::Float => fill(&mut block, reader.samples::<f32>().take(frames * channels), |s| s),
+                SampleFormat::Float => {
+                    fill(&mut block, reader.samples::<f32>().take(frames * channels), |s| s)
+                }
                 SampleFormat::Int => {
                     let full = 1.0 / (1_u64 << (wav.bits - 1)) as f32;
                     let samples = reader.samples::<i32>().take(frames * channels);
@@ -113,17 +125,25 @@ fn wav_error(error: hound::Error) -> Error {
     Error::InvalidInput(format!("the WAV file can't be read: {error}"))
 }
 
-fn decode_container(source: Box<dyn MediaSource + '_>, sink: &mut Sink) -> Result<String> {
+fn probe<'a>(source: Source<'a>) -> symphonia::core::errors::Result<Box<dyn FormatReader + 'a>> {
     let stream = MediaSourceStream::new(source, Default::default());
-    let mut reader = symphonia::default::get_probe()
-        .probe(&Hint::new(), stream, FormatOptions::default(), MetadataOptions::default())
-        .map_err(|error| match error {
-            Symphonia::Unsupported(_) | Symphonia::IoError(_) => {
-                tracing::debug!(%error, "no audio format found");
-                Error::InvalidInput("the file is in no audio format that is known here".to_owned())
-            }
-            other => container_error(&other),
-        })?;
+    let (format, metadata) = (FormatOptions::default(), MetadataOptions::default());
+    symphonia::default::get_probe().probe(&Hint::new(), stream, format, metadata)
+}
+
+fn probe_error(error: &Symphonia) -> Error {
+    match error {
+        Symphonia::Unsupported(_) | Symphonia::IoError(_) => {
+            tracing::debug!(%error, "no audio format found");
+            Error::InvalidInput(
+                "the file is no audio of a kind that is known here, or it is cut off".to_owned(),
+            )
+        }
+        other => container_error(other),
+    }
+}
+
+fn decode_container(mut reader: Box<dyn FormatReader + '_>, sink: &mut Sink) -> Result<String> {
     let (mut track, mut decoder) = open_track(reader.as_ref())?;
     let name = format!("{}/{}", reader.format_info().short_name, decoder.codec_info().short_name);
     let mut block = Vec::new();
@@ -182,7 +202,9 @@ fn open_track(reader: &dyn FormatReader) -> Result<(u32, Box<dyn AudioDecoder>)>
             Err(error) => {
                 let container = reader.format_info().short_name;
                 let why = if codec.codec == CODEC_ID_OPUS { "Opus".to_owned() } else { error.to_string() };
-                refusal = Error::Unsupported(format!("the audio codec in this {container} file can't be decoded: {why}"));
+                refusal = Error::Unsupported(format!(
+                    "the audio codec in this {container} file can't be decoded: {why}"
+                ));
             }
         }
     }
@@ -191,7 +213,9 @@ fn open_track(reader: &dyn FormatReader) -> Result<(u32, Box<dyn AudioDecoder>)>
 
 fn container_error(error: &Symphonia) -> Error {
     match error {
-        Symphonia::Unsupported(what) => Error::Unsupported(format!("the audio file can't be decoded: {what}")),
+        Symphonia::Unsupported(what) => {
+            Error::Unsupported(format!("the audio file can't be decoded: {what}"))
+        }
         Symphonia::LimitError(what) => Error::TooLarge(format!("the audio file exceeds a limit: {what}")),
         other => Error::InvalidInput(format!("the audio file can't be decoded: {other}")),
     }

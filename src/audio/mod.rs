@@ -68,16 +68,15 @@ impl Recording {
         if !path.metadata().map_err(cannot)?.is_file() {
             return Err(Error::InvalidInput(format!("{} is not a regular file", path.display())));
         }
-        let file = File::open(path).map_err(cannot)?;
         let mut sink = Sink::new(limits);
-        let format = decode::decode(Box::new(file), &mut sink)?;
+        let format = decode::decode(&|| Ok(Box::new(File::open(path).map_err(cannot)?)), &mut sink)?;
         Self::finish(format, sink)
     }
 
     /// Reads an audio file of any kind from memory.
     pub fn from_bytes(bytes: &[u8], limits: &Limits) -> Result<Self> {
         let mut sink = Sink::new(limits);
-        let format = decode::decode(Box::new(Cursor::new(bytes)), &mut sink)?;
+        let format = decode::decode(&|| Ok(Box::new(Cursor::new(bytes))), &mut sink)?;
         Self::finish(format, sink)
     }
 

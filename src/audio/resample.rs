@@ -39,7 +39,9 @@ impl Resampler {
     /// A resampler from `rate` Hz.
     pub fn new(rate: u32) -> Result<Self> {
         if !SUPPORTED_RATES.contains(&rate) {
-            return Err(Error::InvalidInput(format!("the audio has a sample rate of {rate} Hz, which is not usable")));
+            return Err(Error::InvalidInput(format!(
+                "the audio has a sample rate of {rate} Hz, which is not usable"
+            )));
         }
         let filter = if rate == SAMPLE_RATE { None } else { Some(Filter::new(rate)?) };
         Ok(Self { rate, filter, taken: 0, given: 0 })
@@ -113,7 +115,8 @@ impl Filter {
         let failed = |error: String| Error::internal(format!("resampling: {error}"));
         let capacity = self.block.len();
         let from = InterleavedSlice::new(&self.pending, 1, frames).map_err(|e| failed(e.to_string()))?;
-        let mut to = InterleavedSlice::new_mut(&mut self.block, 1, capacity).map_err(|e| failed(e.to_string()))?;
+        let mut to =
+            InterleavedSlice::new_mut(&mut self.block, 1, capacity).map_err(|e| failed(e.to_string()))?;
         let (_, made) =
             self.fft.process_into_buffer(&from, &mut to, None).map_err(|e| failed(e.to_string()))?;
         self.pending.clear();

@@ -46,7 +46,11 @@ impl Sink {
 
     /// Refuses, before any work, audio that is known to be too long.
     pub(super) fn announce(&self, frames: u64, rate: u32) -> Result<()> {
-        if frames / u64::from(rate.max(1)) > u64::from(self.max_seconds) { Err(self.too_long()) } else { Ok(()) }
+        if frames / u64::from(rate.max(1)) > u64::from(self.max_seconds) {
+            Err(self.too_long())
+        } else {
+            Ok(())
+        }
     }
 
     /// Takes one block. The rate may change between blocks (chained Ogg streams): the parts are joined.

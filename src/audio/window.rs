@@ -49,17 +49,19 @@ pub struct Window {
     pub range: Range<usize>,
     /// How many samples at its beginning are also the end of the window before.
     pub overlap: usize,
+    /// How many of its samples are in no pause: what a speaking rate is taken over.
+    pub speech: usize,
 }
 
 impl Window {
-    /// Its length in seconds.
-    pub fn seconds(&self) -> f64 {
-        self.range.len() as f64 / f64::from(SAMPLE_RATE)
-    }
-
     /// The length of its overlap with the window before, in seconds.
     pub fn overlap_seconds(&self) -> f64 {
         self.overlap as f64 / f64::from(SAMPLE_RATE)
+    }
+
+    /// Its length without pauses, in seconds.
+    pub fn speech_seconds(&self) -> f64 {
+        self.speech as f64 / f64::from(SAMPLE_RATE)
     }
 
     /// The window's part of `samples`, padded with silence to [`MIN_SAMPLES`] where it is shorter.
@@ -78,46 +80,65 @@ impl Window {
 pub fn windows(samples: &[f32]) -> Vec<Window> {
     let mut windows = Vec::new();
     let (mut start, mut overlap) = (0, 0);
-    while let Some(rest) = samples.get(start..).filter(|rest| !rest.is_empty()) {
-        let Some(full) = rest.get(..WINDOW_SAMPLES).filter(|full| full.len() < rest.len()) else {
-            windows.push(Window { range: start..samples.len(), overlap });
-            break;
-        };
-        let pause = find_pause(full);
-        let end = start + pause.unwrap_or(full.len());
-        windows.push(Window { range: start..end, overlap });
-        overlap = if pause.is_some() { 0 } else { OVERLAP_SAMPLES };
-        start = end - overlap;
+    while start + overlap < samples.len() {
+        let rest = samples.get(start..).unwrap_or_default();
+        let full = rest.get(..WINDOW_SAMPLES).unwrap_or(rest);
+        let pauses = Pauses::find(full);
+        // The last window has nothing to end in a pause for.
+        let pause = if full.len() < rest.len() { pauses.best_end() } else { None };
+        let length = pause.unwrap_or(full.len());
+        let range = start..start + length;
+        windows.push(Window { range: range.clone(), overlap, speech: length - pauses.within(length) });
+        overlap = if pause.is_some() || range.end == samples.len() { 0 } else { OVERLAP_SAMPLES };
+        start = range.end - overlap;
     }
     windows
 }
 
-/// The best place to end `window` in a pause, in its last [`SEARCH_FRAMES`].
-fn find_pause(window: &[f32]) -> Option<usize> {
-    let energy: Vec<f32> = window.chunks_exact(FRAME).map(mean_square).collect();
-    let threshold = pause_threshold(&energy)?;
-    let first = energy.len().saturating_sub(SEARCH_FRAMES);
-    let mut best: Option<(f32, usize)> = None;
-    let mut run_start = first;
-    // A loud frame behind the last one ends the last run.
-    for (index, &frame) in energy.iter().chain([&f32::INFINITY]).enumerate().skip(first) {
-        if frame <= threshold {
-            continue;
+/// The energy of a window, and where it is low for long.
+struct Pauses {
+    energy: Vec<f32>,
+    /// In frames, in order.
+    runs: Vec<Range<usize>>,
+}
+
+impl Pauses {
+    fn find(window: &[f32]) -> Self {
+        let energy: Vec<f32> = window.chunks_exact(FRAME).map(mean_square).collect();
+        let mut runs = Vec::new();
+        if let Some(threshold) = pause_threshold(&energy) {
+            let mut start = 0;
+            // A loud frame behind the last one ends the last run.
+            for (index, &frame) in energy.iter().chain([&f32::INFINITY]).enumerate() {
+                if frame > threshold {
+                    if index - start >= MIN_PAUSE_FRAMES {
+                        runs.push(start..index);
+                    }
+                    start = index + 1;
+                }
+            }
         }
-        let run = run_start..index;
-        run_start = index + 1;
-        if run.len() < MIN_PAUSE_FRAMES {
-            continue;
-        }
-        // A long pause is surer to be one; a late one wastes less of the window. Equal weights.
-        let length = run.len().min(LONG_PAUSE_FRAMES) as f32 / LONG_PAUSE_FRAMES as f32;
-        let lateness = (run.end - first) as f32 / SEARCH_FRAMES as f32;
-        let score = length + lateness;
-        if best.is_none_or(|(highest, _)| score >= highest) {
-            best = Some((score, quietest(&energy, run)));
-        }
+        Self { energy, runs }
     }
-    best.map(|(_, frame)| frame * FRAME)
+
+    /// Samples that are in a pause, among the first `length`.
+    fn within(&self, length: usize) -> usize {
+        self.runs.iter().map(|run| (run.end * FRAME).min(length).saturating_sub(run.start * FRAME)).sum()
+    }
+
+    /// The best place to end the window in a pause, in its last [`SEARCH_FRAMES`].
+    fn best_end(&self) -> Option<usize> {
+        let first = self.energy.len().saturating_sub(SEARCH_FRAMES);
+        let inside = self.runs.iter().map(|run| run.start.max(first)..run.end.max(first));
+        let long = inside.filter(|run| run.len() >= MIN_PAUSE_FRAMES);
+        // A long pause is surer to be one; a late one wastes less of the window. Equal weights.
+        let score = |run: &Range<usize>| {
+            let length = run.len().min(LONG_PAUSE_FRAMES) as f32 / LONG_PAUSE_FRAMES as f32;
+            length + (run.end - first) as f32 / SEARCH_FRAMES as f32
+        };
+        let best = long.max_by(|a, b| score(a).total_cmp(&score(b)))?;
+        Some(quietest(&self.energy, best) * FRAME)
+    }
 }
 
 /// The energy below which a frame belongs to a pause, or `None` where loud and quiet can't be told apart.
@@ -126,8 +147,7 @@ fn pause_threshold(energy: &[f32]) -> Option<f32> {
     sorted.sort_by(f32::total_cmp);
     let loud = decibels(sorted.get(sorted.len() * 9 / 10).copied()?);
     let quiet = energy.windows(SMOOTH_FRAMES).map(mean).fold(f32::INFINITY, f32::min);
-    let threshold =
-        (loud - CLEAN_DEPTH_DB).max(decibels(quiet) + ABOVE_NOISE_DB).min(loud - MIN_DEPTH_DB);
+    let threshold = (loud - CLEAN_DEPTH_DB).max(decibels(quiet) + ABOVE_NOISE_DB).min(loud - MIN_DEPTH_DB);
     (threshold > decibels(quiet)).then(|| 10_f32.powf(threshold / 10.0))
 }
 

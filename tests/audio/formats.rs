@@ -14,7 +14,7 @@ fn every_format_sounds_like_the_wav() {
         ("theo-7309-8k.m4a", "isomp4/aac", 8_000, 1),
         ("theo-7309-alac.m4a", "isomp4/alac", 8_000, 1),
         ("theo-7309-adts.aac", "aac/aac", 44_100, 1),
-        ("theo-7309.aiff", "riff/pcm_s16be", 8_000, 1),
+        ("theo-7309.aiff", "aiff/pcm_s16be", 8_000, 1),
         ("theo-7309.caf", "caf/pcm_s16le", 8_000, 1),
         ("theo-7309-44k.webm", "matroska/vorbis", 44_100, 1),
         ("theo-7309-alaw.wav", "wave/pcm_alaw", 8_000, 1),

@@ -2,6 +2,7 @@
 
 mod formats;
 mod hostile;
+mod long;
 mod wav;
 
 use std::fs;

@@ -44,7 +44,8 @@ fn all_sample_formats_are_read_to_scale() {
 #[test]
 fn what_hound_refuses_goes_to_symphonia() {
     // 64 bit floats.
-    let mut wav = b"RIFF\0\0\0\0WAVEfmt \x10\0\0\0\x03\0\x01\0\x80\x3e\0\0\0\xf4\x01\0\x08\0\x40\0data".to_vec();
+    let mut wav =
+        b"RIFF\0\0\0\0WAVEfmt \x10\0\0\0\x03\0\x01\0\x80\x3e\0\0\0\xf4\x01\0\x08\0\x40\0data".to_vec();
     wav.extend_from_slice(&(16_000_u32 * 8).to_le_bytes());
     for n in 0..16_000 {
         let sample = 0.5 * (std::f64::consts::TAU * 440.0 * f64::from(n) / 16_000.0).sin();
@@ -59,7 +60,8 @@ fn what_hound_refuses_goes_to_symphonia() {
 #[test]
 fn channels_are_averaged() {
     let mut file = Cursor::new(Vec::new());
-    let spec = WavSpec { channels: 2, sample_rate: 16_000, bits_per_sample: 16, sample_format: SampleFormat::Int };
+    let spec =
+        WavSpec { channels: 2, sample_rate: 16_000, bits_per_sample: 16, sample_format: SampleFormat::Int };
     let mut writer = WavWriter::new(&mut file, spec).unwrap();
     for (left, right) in [(16_384_i16, 0), (-8_192, -8_192), (1_000, -1_000)] {
         writer.write_sample(left).unwrap();

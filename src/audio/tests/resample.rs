@@ -63,7 +63,8 @@ fn a_sweep_shows_a_flat_pass_band_and_no_aliases() {
         // Above our Nyquist frequency nothing may come through.
         let mut alias = f64::NEG_INFINITY;
         for step in (0..40).take_while(|_| rate > SAMPLE_RATE) {
-            let frequency = nyquist + 10.0 + (f64::from(rate) / 2.0 - nyquist - 20.0) * f64::from(step) / 40.0;
+            let frequency =
+                nyquist + 10.0 + (f64::from(rate) / 2.0 - nyquist - 20.0) * f64::from(step) / 40.0;
             let out = resample(&tone(frequency, rate), rate);
             let energy: f64 = out[4_000..12_000].iter().map(|&x| f64::from(x).powi(2)).sum();
             alias = alias.max(10.0 * (2.0 * energy / 8_000.0 + 1e-30).log10());
@@ -84,7 +85,10 @@ fn a_click_stays_where_it_was() {
             let out = resample(&input, rate);
             let loudest = (0..out.len()).max_by(|&a, &b| out[a].abs().total_cmp(&out[b].abs())).unwrap();
             let error = loudest as f64 / 16_000.0 - at;
-            assert!(error.abs() < 1.01 / f64::from(rate.min(SAMPLE_RATE)), "{rate} Hz: a click at {at} s moved by {error} s");
+            assert!(
+                error.abs() < 1.01 / f64::from(rate.min(SAMPLE_RATE)),
+                "{rate} Hz: a click at {at} s moved by {error} s"
+            );
         }
     }
 }

@@ -3,7 +3,8 @@ use std::io::Cursor;
 use crate::audio::riff::{PCM, Wav};
 
 fn file(data_len: u32, data: &[u8], behind: &[u8]) -> Vec<u8> {
-    let mut file = b"RIFF\0\0\0\0WAVEfmt \x10\0\0\0\x01\0\x01\0\x40\x1f\0\0\x80\x3e\0\0\x02\0\x10\0data".to_vec();
+    let mut file =
+        b"RIFF\0\0\0\0WAVEfmt \x10\0\0\0\x01\0\x01\0\x40\x1f\0\0\x80\x3e\0\0\x02\0\x10\0data".to_vec();
     file.extend_from_slice(&data_len.to_le_bytes());
     file.extend_from_slice(data);
     file.extend_from_slice(behind);

@@ -32,6 +32,7 @@ fn check(samples: &[f32]) -> Vec<Window> {
         if index + 1 < windows.len() {
             assert!(window.range.len() >= 24 * SECOND, "{window:?} wastes more than the search");
         }
+        assert!(window.speech <= window.range.len());
         covered = window.range.end;
     }
     assert_eq!(covered, samples.len());
@@ -42,7 +43,7 @@ fn check(samples: &[f32]) -> Vec<Window> {
 fn what_fits_is_one_window() {
     assert!(check(&[]).is_empty());
     for length in [1, SECOND, WINDOW_SAMPLES] {
-        assert_eq!(check(&vec![0.1; length]), [Window { range: 0..length, overlap: 0 }]);
+        assert_eq!(check(&vec![0.1; length]), [Window { range: 0..length, overlap: 0, speech: length }]);
     }
     assert_eq!(check(&vec![0.1; WINDOW_SAMPLES + 1]).len(), 2);
 }
@@ -68,6 +69,15 @@ fn a_window_ends_in_the_pause_near_its_end() {
 }
 
 #[test]
+fn pauses_do_not_count_as_speech() {
+    let mut random = Random(13);
+    let mut samples = vec![0.0; 10 * SECOND];
+    samples.extend(speech(15.0, &mut random));
+    let speech = check(&samples)[0].speech;
+    assert!((14 * SECOND..=16 * SECOND).contains(&speech), "{speech}");
+}
+
+#[test]
 fn of_several_pauses_the_long_and_late_one_is_taken() {
     let mut random = Random(5);
     let mut samples = speech(25.0, &mut random);
@@ -86,7 +96,10 @@ fn speech_without_a_pause_is_cut_with_an_overlap() {
         let mut samples = speech(95.0, &mut random);
         add_noise(&mut samples, level, &mut random);
         let windows = check(&samples);
-        assert!(windows[1..].iter().all(|window| window.overlap == OVERLAP_SAMPLES), "noise {level}: {windows:?}");
+        assert!(
+            windows[1..].iter().all(|window| window.overlap == OVERLAP_SAMPLES),
+            "noise {level}: {windows:?}"
+        );
     }
 }
 
@@ -109,7 +122,9 @@ fn any_signal_is_covered() {
         for _ in 0..parts {
             let seconds = f64::from(random.between(0.01, 20.0));
             let loud = 10_f32.powf(random.between(-6.0, 0.0));
-            let part = if random.noise() > 0.0 { speech(seconds, &mut random) } else {
+            let part = if random.noise() > 0.0 {
+                speech(seconds, &mut random)
+            } else {
                 vec![0.0; (seconds * SECOND as f64) as usize]
             };
             samples.extend(part.iter().map(|sample| sample * loud));
@@ -121,9 +136,9 @@ fn any_signal_is_covered() {
 #[test]
 fn short_windows_are_padded_with_silence() {
     let samples = vec![0.5; SECOND + 10];
-    let whole = Window { range: 0..SECOND + 10, overlap: 0 };
+    let whole = Window { range: 0..SECOND + 10, overlap: 0, speech: 0 };
     assert_eq!(whole.cut(&samples).len(), SECOND + 10);
-    let short = Window { range: SECOND..SECOND + 10, overlap: 0 };
+    let short = Window { range: SECOND..SECOND + 10, overlap: 0, speech: 0 };
     let padded = short.cut(&samples);
     assert_eq!(padded.len(), MIN_SAMPLES);
     assert_eq!(padded[..11], [0.5, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5, 0.0]);
