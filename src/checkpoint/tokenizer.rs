@@ -1,0 +1,173 @@
+//! The vocabulary: the bytes of every token, and the ids of the special ones.
+//!
+//! It comes from `vocab.json`, else from `tokenizer.json`, else it is Whisper's own, which is embedded.
+
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::path::Path;
+
+use flate2::read::GzDecoder;
+use serde_json::{Map, Value};
+
+use super::config::{MAX_TOKENIZER_BYTES, read_json, read_json_if_there};
+use super::error::{Error, Result};
+
+/// Vocabularies from this size on are multilingual.
+pub(crate) const FIRST_MULTILINGUAL: usize = 51865;
+/// The largest vocabulary for which whisper.cpp can name the special tokens by itself.
+pub(crate) const LAST_STANDARD: usize = 51866;
+/// The name of the end token; what lies below it is text.
+pub(crate) const END_OF_TEXT: &str = "<|endoftext|>";
+/// The embedded vocabularies unpack to about 400 kB.
+const MAX_EMBEDDED_BYTES: u64 = 4 << 20;
+
+/// A checkpoint's vocabulary.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Vocabulary {
+    /// The bytes of each text token, by id.
+    pub(crate) text: Vec<Vec<u8>>,
+    /// Special tokens by name, where the checkpoint has a tokenizer.
+    pub(crate) special: Option<BTreeMap<String, u32>>,
+}
+
+impl Vocabulary {
+    /// Reads the vocabulary of a checkpoint folder.
+    pub(crate) fn read(dir: &Path, n_vocab: usize) -> Result<Self> {
+        let tokenizer = dir.join("tokenizer.json");
+        let vocab = dir.join("vocab.json");
+        if vocab.is_file() {
+            let entries = read_json(&vocab, MAX_TOKENIZER_BYTES)?;
+            let mut special = BTreeMap::new();
+            if let Some(fast) = read_json_if_there(&tokenizer, MAX_TOKENIZER_BYTES)? {
+                special.extend(added_tokens(&tokenizer, &fast)?);
+            }
+            let added = dir.join("added_tokens.json");
+            if let Some(tokens) = read_json_if_there(&added, MAX_TOKENIZER_BYTES)? {
+                special.extend(ids(&added, &tokens)?);
+            }
+            return Self::build(&vocab, ids(&vocab, &entries)?, special);
+        }
+        if let Some(fast) = read_json_if_there(&tokenizer, MAX_TOKENIZER_BYTES)? {
+            let entries = fast.get("model").and_then(|m| m.get("vocab")).and_then(Value::as_object);
+            let entries = entries.ok_or_else(|| wrong(&tokenizer, "no `model.vocab` in it"))?;
+            let special = added_tokens(&tokenizer, &fast)?;
+            return Self::build(&tokenizer, ids(&tokenizer, entries)?, special);
+        }
+        Self::standard(dir, n_vocab)
+    }
+
+    /// Whisper's own vocabulary for a model of this size.
+    pub(crate) fn standard(dir: &Path, n_vocab: usize) -> Result<Self> {
+        let packed: &[u8] = if n_vocab >= FIRST_MULTILINGUAL {
+            include_bytes!("assets/multilingual.vocabulary.gz")
+        } else if n_vocab == FIRST_MULTILINGUAL - 1 {
+            include_bytes!("assets/english.vocabulary.gz")
+        } else {
+            let fact =
+                format!("no vocab.json or tokenizer.json, and {n_vocab} tokens are not Whisper's own number");
+            return Err(wrong(dir, fact));
+        };
+        let mut bytes = Vec::new();
+        GzDecoder::new(packed).take(MAX_EMBEDDED_BYTES).read_to_end(&mut bytes).map_err(Error::read(dir))?;
+        let mut text = Vec::new();
+        let mut rest = bytes.as_slice();
+        while let Some((length, tail)) = rest.split_first() {
+            let Some((token, tail)) = tail.split_at_checked((*length).into()) else { break };
+            text.push(token.to_vec());
+            rest = tail;
+        }
+        Ok(Self { text, special: None })
+    }
+
+    /// Text tokens are those below the end token, without a gap: whisper.cpp numbers them by position.
+    fn build(
+        path: &Path,
+        entries: BTreeMap<String, u32>,
+        mut special: BTreeMap<String, u32>,
+    ) -> Result<Self> {
+        if let Some(end) = entries.get(END_OF_TEXT) {
+            special.entry(END_OF_TEXT.into()).or_insert(*end);
+        }
+        let limit = special.get(END_OF_TEXT).copied();
+        let mut by_id = BTreeMap::new();
+        for (name, id) in entries {
+            if limit.is_some_and(|limit| id >= limit) || special.get(&name) == Some(&id) {
+                special.entry(name).or_insert(id);
+            } else if let Some(other) = by_id.insert(id, name) {
+                return Err(wrong(path, format!("token {id} is there twice, once as `{other}`")));
+            }
+        }
+        let mut text = Vec::with_capacity(by_id.len());
+        for (position, (id, name)) in by_id.into_iter().enumerate() {
+            if id as usize != position {
+                return Err(wrong(path, format!("no token has the id {position}")));
+            }
+            let bytes: Option<Vec<u8>> = name.chars().map(byte_of).collect();
+            text.push(
+                bytes.ok_or_else(|| wrong(path, format!("token {id}, `{name}`, is not byte-level BPE")))?,
+            );
+        }
+        if text.is_empty() {
+            return Err(wrong(path, "no tokens in it"));
+        }
+        Ok(Self { text, special: Some(special) })
+    }
+
+    /// The names that the GGML file holds for ids from `text.len()` on. whisper.cpp makes them up for
+    /// Whisper's own sizes, and aborts for larger ones.
+    pub(crate) fn tail(&self, n_vocab: usize) -> Vec<Vec<u8>> {
+        if n_vocab <= LAST_STANDARD {
+            return Vec::new();
+        }
+        let names: BTreeMap<u32, &str> =
+            self.special.iter().flatten().map(|(name, id)| (*id, name.as_str())).collect();
+        (self.text.len()..n_vocab)
+            .map(|id| match u32::try_from(id).ok().and_then(|id| names.get(&id)) {
+                Some(name) => name.as_bytes().to_vec(),
+                None => format!("[_extra_token_{id}]").into_bytes(),
+            })
+            .collect()
+    }
+}
+
+fn wrong(path: &Path, fact: impl Into<String>) -> Error {
+    Error::Vocabulary { path: path.to_path_buf(), fact: fact.into() }
+}
+
+fn ids(path: &Path, entries: &Map<String, Value>) -> Result<BTreeMap<String, u32>> {
+    let id = |value: &Value| value.as_u64().and_then(|id| u32::try_from(id).ok());
+    entries
+        .iter()
+        .map(|(name, value)| match id(value) {
+            Some(id) => Ok((name.clone(), id)),
+            None => Err(wrong(path, format!("token `{name}` has the id {value}"))),
+        })
+        .collect()
+}
+
+/// `added_tokens` of `tokenizer.json`.
+fn added_tokens(path: &Path, tokenizer: &Map<String, Value>) -> Result<BTreeMap<String, u32>> {
+    let list = tokenizer.get("added_tokens").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    list.iter()
+        .map(|token| {
+            let name = token.get("content").and_then(Value::as_str);
+            let id = token.get("id").and_then(Value::as_u64).and_then(|id| u32::try_from(id).ok());
+            match (name, id) {
+                (Some(name), Some(id)) => Ok((name.to_string(), id)),
+                _ => Err(wrong(path, "an entry of `added_tokens` has no id or content")),
+            }
+        })
+        .collect()
+}
+
+/// The byte that a character of a byte-level vocabulary stands for: itself where it is printable
+/// Latin-1, else the n-th unprintable byte stands as U+0100 + n.
+fn byte_of(c: char) -> Option<u8> {
+    let printable = |b: u32| matches!(b, 0x21..=0x7e | 0xa1..=0xac | 0xae..=0xff);
+    let code = u32::from(c);
+    if printable(code) {
+        return u8::try_from(code).ok();
+    }
+    let n = code.checked_sub(0x100)?;
+    (0..=255_u8).filter(|b| !printable(u32::from(*b))).nth(n as usize)
+}
