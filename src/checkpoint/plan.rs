@@ -1,0 +1,139 @@
+//! Holds a weight file against the configuration: which tensor becomes which, or what is wrong.
+
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::path::Path;
+
+use flate2::Crc;
+
+use super::config::Dims;
+use super::error::{Error, Result};
+use super::names::{Expected, Kind, TEXT_POSITIONS, TIED, TOKEN_EMBEDDING, expected};
+use super::quantize::QuantType;
+use super::read::{Dtype, Tensor, Weights};
+
+/// Everything that goes into the file, in its order.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    pub(crate) dims: Dims,
+    pub(crate) tensors: Vec<Planned>,
+}
+
+/// One tensor: what it must be, and where it is.
+#[derive(Debug)]
+pub(crate) struct Planned {
+    pub(crate) expected: Expected,
+    pub(crate) source: Tensor,
+    pub(crate) dtype: Dtype,
+}
+
+impl Planned {
+    /// The number of its elements; the configuration's limits keep it far from overflow.
+    pub(crate) fn len(&self) -> usize {
+        self.expected.shape.iter().product()
+    }
+
+    /// The length of its rows, as ggml sees them.
+    pub(crate) fn width(&self) -> usize {
+        self.expected.shape.last().copied().unwrap_or(1)
+    }
+}
+
+/// Checks every tensor's name, shape, type and layout.
+pub(crate) fn plan(weights: &mut Weights, mut dims: Dims, tied: bool, ty: QuantType) -> Result<Plan> {
+    let path = weights.path.clone();
+    let mut found = bare_names(&path, weights)?;
+
+    let output = found.remove(TIED);
+    match (output, found.get(TOKEN_EMBEDDING)) {
+        // Some writers keep only one name of the two that share these bytes.
+        (Some(output), None) if tied => drop(found.insert(TOKEN_EMBEDDING.into(), output)),
+        (Some(output), Some(embedding)) if !output.is_same_as(embedding) => {
+            let embedding = embedding.clone();
+            if checksum(weights, &output)? != checksum(weights, &embedding)? {
+                let fact = format!("`{TIED}` differs from the token embedding");
+                if !tied {
+                    return Err(Error::Unsupported { path, fact });
+                }
+                tracing::warn!(
+                    "{}: {fact}; the configuration ties the two, so it is ignored",
+                    path.display()
+                );
+            }
+        }
+        _ => {}
+    }
+
+    // Configurations often have a wrong length here, or one meant for something else.
+    if let Some(tensor) = found.get(TEXT_POSITIONS)
+        && let [rows, _] = tensor.shape.as_slice()
+    {
+        dims.n_text_ctx = *rows;
+        dims.check().map_err(|(_, fact)| Error::Unsupported {
+            path: path.clone(),
+            fact: format!("`{TEXT_POSITIONS}` has {rows} rows: {fact}"),
+        })?;
+    }
+
+    let mut tensors = Vec::new();
+    for expected in expected(&dims) {
+        let tensor = || expected.hf.clone();
+        let Some(source) = found.remove(&expected.hf) else {
+            return Err(Error::MissingTensor { path, tensor: tensor() });
+        };
+        if source.shape != expected.shape {
+            return Err(Error::Shape {
+                path,
+                tensor: tensor(),
+                found: source.shape,
+                expected: expected.shape,
+            });
+        }
+        if !source.contiguous {
+            return Err(Error::NotContiguous { path, tensor: tensor() });
+        }
+        let dtype = match &source.dtype {
+            Ok(dtype) => *dtype,
+            Err(other) => return Err(Error::Dtype { path, tensor: tensor(), dtype: other.clone() }),
+        };
+        let (block, width) = (ty.storage().block, expected.shape.last().copied().unwrap_or(1));
+        if expected.kind == Kind::Matrix && !width.is_multiple_of(block) {
+            return Err(Error::RowWidth { path, ty: ty.name(), block, width });
+        }
+        tensors.push(Planned { expected, source, dtype });
+    }
+    match found.into_keys().next() {
+        Some(tensor) => Err(Error::UnknownTensor { path, tensor }),
+        None => Ok(Plan { dims, tensors }),
+    }
+}
+
+/// The tensors by their names without the prefix that `WhisperForConditionalGeneration` adds.
+fn bare_names(path: &Path, weights: &Weights) -> Result<BTreeMap<String, Tensor>> {
+    let mut bare = BTreeMap::new();
+    for (name, tensor) in &weights.tensors {
+        let short = name.strip_prefix("model.").unwrap_or(name);
+        if bare.insert(short.to_string(), tensor.clone()).is_some() {
+            return Err(Error::DuplicateTensor { path: path.to_path_buf(), tensor: short.into() });
+        }
+    }
+    Ok(bare)
+}
+
+/// A checksum of a tensor's bytes.
+fn checksum(weights: &mut Weights, tensor: &Tensor) -> Result<Option<(usize, u32)>> {
+    let path = weights.path.clone();
+    let (Ok(dtype), true) = (&tensor.dtype, tensor.contiguous) else { return Ok(None) };
+    let Some(size) = tensor.shape.iter().try_fold(dtype.size(), |n, d| n.checked_mul(*d)) else {
+        return Ok(None);
+    };
+    let mut bytes = weights.bytes(tensor)?.take(size as u64);
+    let mut crc = Crc::new();
+    let mut buffer = vec![0; 1 << 20];
+    loop {
+        match bytes.read(&mut buffer).map_err(Error::read(&path))? {
+            0 => return Ok(Some((size, crc.sum()))),
+            n => crc.update(buffer.get(..n).unwrap_or_default()),
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! From what the user named to a GGML file that can be loaded, converting where needed.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use flate2::Crc;
+
+use super::convert::{Options, convert, file_name};
+use super::error::{Error, Result};
+use super::profile::{Profile, source_files};
+use super::quantize::QuantType;
+use super::read;
+use super::verify::{GgmlInfo, is_ggml, type_of, verify};
+
+/// The type that is made where none is asked for.
+pub const DEFAULT_TYPE: QuantType = QuantType::Q8_0;
+
+/// A GGML file that was checked, and its profile.
+#[derive(Debug, Clone)]
+pub struct Resolved {
+    /// The file to load.
+    pub ggml: PathBuf,
+    /// What it says about itself.
+    pub info: GgmlInfo,
+    /// Its profile.
+    pub profile: Profile,
+}
+
+/// Finds the GGML file for `--checkpoint`, and makes it where it has to be made.
+///
+/// A file is taken as it is. In a folder, a GGML file goes first: of the type asked for; where none is
+/// asked for, of [`DEFAULT_TYPE`], else the newest. It is made again when the files it was made from
+/// have changed since (its profile knows them). Without one, the weights are converted, into the folder
+/// or, where that can't be written, into the user's cache folder.
+///
+/// # Errors
+/// Every [`Error`].
+pub fn resolve(path: &Path, quantize: Option<QuantType>) -> Result<Resolved> {
+    if path.is_file() {
+        return load(path);
+    }
+    path.read_dir().map_err(Error::read(path))?;
+    let weights = read::find(path);
+    let candidates = candidates(path);
+    if let Some(found) = choose(&candidates, quantize) {
+        let Some(weights) = &weights else { return load(&found.path) };
+        match state_of(&found.path, weights)? {
+            State::Current => match load(&found.path) {
+                Err(Error::Ggml { fact, .. }) if Profile::path_for(&found.path).exists() => {
+                    tracing::warn!("{}: {fact}; converting again", found.path.display());
+                }
+                result => return result,
+            },
+            State::Old => tracing::info!("{}: the checkpoint has changed since", found.path.display()),
+        }
+        let ty = QuantType::ALL.into_iter().find(|ty| ty.name() == found.type_name);
+        return make(path, ty.unwrap_or(DEFAULT_TYPE), Some(found.path.clone()));
+    }
+    if weights.is_some() {
+        return make(path, quantize.unwrap_or(DEFAULT_TYPE), None);
+    }
+    match quantize {
+        Some(wanted) if !candidates.is_empty() => {
+            let names = candidates.iter().map(|c| format!("{} ({})", c.path.display(), c.type_name));
+            let found = names.collect::<Vec<_>>().join(", ");
+            Err(Error::NoSuchType { dir: path.to_path_buf(), wanted: wanted.name(), found })
+        }
+        _ => Err(Error::NoWeights { dir: path.to_path_buf() }),
+    }
+}
+
+/// Checks a GGML file and reads its profile, or makes one up from what the file says.
+fn load(path: &Path) -> Result<Resolved> {
+    let info = verify(path)?;
+    let profile = Profile::read(&Profile::path_for(path))?.unwrap_or_else(|| Profile::for_ggml(&info));
+    Ok(Resolved { ggml: path.to_path_buf(), info, profile })
+}
+
+#[derive(Debug)]
+struct Candidate {
+    path: PathBuf,
+    type_name: &'static str,
+    modified: SystemTime,
+}
+
+/// The GGML files of a folder, and those in the cache that were made from it.
+fn candidates(dir: &Path) -> Vec<Candidate> {
+    let mut found = Vec::new();
+    for folder in std::iter::once(dir.to_path_buf()).chain(cache_for(dir)) {
+        for entry in folder.read_dir().into_iter().flatten().flatten() {
+            let path = entry.path();
+            if path.extension() != Some(OsStr::new("bin")) || !is_ggml(&path) {
+                continue;
+            }
+            match type_of(&path) {
+                Ok(storage) => {
+                    let modified =
+                        entry.metadata().and_then(|m| m.modified()).unwrap_or(SystemTime::UNIX_EPOCH);
+                    found.push(Candidate { path, type_name: storage.name, modified });
+                }
+                Err(e) => tracing::warn!("passed over: {e}"),
+            }
+        }
+    }
+    // The name that we write goes before another of the same type, then the newest.
+    found.sort_by_key(|c| {
+        let ours = c.path.file_name() == Some(OsStr::new(&format!("ggml-{}.bin", c.type_name)));
+        (!ours, std::cmp::Reverse(c.modified))
+    });
+    found
+}
+
+fn choose(candidates: &[Candidate], quantize: Option<QuantType>) -> Option<&Candidate> {
+    let wanted = quantize.unwrap_or(DEFAULT_TYPE).name();
+    let exact = candidates.iter().find(|c| c.type_name == wanted);
+    match quantize {
+        Some(_) => exact,
+        None => exact.or_else(|| candidates.iter().max_by_key(|c| c.modified)),
+    }
+}
+
+enum State {
+    /// Made from the weights as they are, or not by us.
+    Current,
+    /// The weights or what is beside them have changed.
+    Old,
+}
+
+fn state_of(ggml: &Path, weights: &Path) -> Result<State> {
+    let source = match Profile::read(&Profile::path_for(ggml)) {
+        Ok(profile) => profile.and_then(|p| p.source),
+        Err(Error::Profile { .. }) => return Ok(State::Old),
+        Err(other) => return Err(other),
+    };
+    match source {
+        Some(source) if source.files != source_files(weights)? => Ok(State::Old),
+        _ => Ok(State::Current),
+    }
+}
+
+/// Converts, in place or to where the folder's cache is.
+fn make(dir: &Path, quantize: QuantType, out: Option<PathBuf>) -> Result<Resolved> {
+    let out = out.unwrap_or_else(|| dir.join(file_name(quantize)));
+    let out = match out.parent() {
+        Some(parent) if !is_writable(parent) => {
+            let cache = cache_for(dir).ok_or_else(|| Error::Write {
+                path: out.clone(),
+                source: std::io::Error::other("the folder can't be written, and there is no cache folder"),
+            })?;
+            std::fs::create_dir_all(&cache).map_err(Error::write(&cache))?;
+            tracing::info!("{} can't be written; using {}", parent.display(), cache.display());
+            cache.join(file_name(quantize))
+        }
+        _ => out,
+    };
+    tracing::info!("converting {} to {}", dir.display(), out.display());
+    let made = convert(&Options { checkpoint: dir.to_path_buf(), quantize, out: Some(out) })?;
+    Ok(Resolved { ggml: made.ggml, info: made.info, profile: made.profile })
+}
+
+/// Whether files can be made in a folder: permission bits do not tell.
+fn is_writable(dir: &Path) -> bool {
+    tempfile::tempfile_in(dir).is_ok()
+}
+
+/// Where the conversions of a folder go that can't be written: a folder of its own, by its full path.
+fn cache_for(dir: &Path) -> Option<PathBuf> {
+    let full = dir.canonicalize().ok()?;
+    let name = full.file_name().unwrap_or(OsStr::new("checkpoint")).to_string_lossy().into_owned();
+    let mut crc = Crc::new();
+    crc.update(full.as_os_str().as_encoded_bytes());
+    Some(cache_root()?.join("imesli").join(format!("{name}-{:08x}", crc.sum())))
+}
+
+fn cache_root() -> Option<PathBuf> {
+    let folder = |name: &str| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
+    let home = || folder("HOME");
+    if cfg!(windows) {
+        folder("LOCALAPPDATA")
+    } else if cfg!(target_os = "macos") {
+        home().map(|home| home.join("Library/Caches"))
+    } else {
+        folder("XDG_CACHE_HOME").or_else(|| home().map(|home| home.join(".cache")))
+    }
+}
