@@ -6,4 +6,5 @@
     reason = "a test that fails may panic"
 )]
 
+mod architecture;
 mod audio;
