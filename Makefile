@@ -1,0 +1,96 @@
+# On a fresh Debian, Ubuntu or macOS machine with Rust, git and make, these do all the set-up:
+#
+#   make serve   installs what is missing, builds for this machine, and transcribes a sample
+#   make test    the same, then format, lint, documentation and all tests (what CI runs)
+#
+#   make dist    portable binaries in dist/: fully static on Linux, any x86-64-v3 machine
+#
+# Variables: FEATURES (cuda, vulkan, metal; metal is the default on macOS), CHECKPOINT, SAMPLE.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := build
+.PHONY: build serve test dist setup setup-test whisper licenses clean-ext clean
+
+# Where rustup puts cargo; a shell that was opened before rustup ran does not have it yet.
+export PATH := $(PATH):$(HOME)/.cargo/bin
+
+OS := $(shell uname -s)
+ifeq ($(OS),Darwin)
+FEATURES ?= metal
+endif
+FEATURES ?=
+
+CHECKPOINT ?= checkpoint
+SAMPLE ?= $(firstword $(wildcard tests/data/*.wav))
+
+TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
+# One profile for everything: each further one would build whisper.cpp again. In CI the lock file is law.
+FLAGS := --release $(if $(FEATURES),--features "$(FEATURES)") $(if $(CI),--locked)
+
+build: whisper
+	cargo build $(FLAGS)
+
+# Until there is a server: convert the demo checkpoint (the program does so by itself when it has to)
+# and transcribe a sample.
+serve: build
+	@tools/transcribe-sample.sh "$(TARGET_DIR)/release/imesli" "$(CHECKPOINT)" "$(SAMPLE)"
+
+test: setup-test whisper
+	cargo fmt --all --check
+	cargo clippy $(FLAGS) --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc $(FLAGS) --no-deps --document-private-items
+	cargo test $(FLAGS)
+
+setup:
+	@tools/setup.sh
+
+setup-test:
+	@tools/setup.sh --test
+
+# whisper-rs-sys does not notice that what whisper.cpp is built from has changed.
+whisper: setup
+	@tools/fresh-whisper.sh "$(TARGET_DIR)" $(if $(FEATURES),"$(FEATURES)")
+
+# --- portable binaries -------------------------------------------------------------------------------
+
+HOST := $(shell rustc -vV 2>/dev/null | sed -n 's/^host: //p')
+# A folder of its own: a whisper.cpp built for this machine must never get into a portable binary.
+DIST_TARGET_DIR := target-dist
+DIST_FLAGS := --release --bins --locked --target $(HOST) --target-dir $(DIST_TARGET_DIR) $(if $(FEATURES),--features "$(FEATURES)")
+
+ifeq ($(OS),Linux)
+DIST_RUSTFLAGS := -C target-feature=+crt-static
+endif
+# Stripped copies are made below; the symbols stay beside the build.
+DIST_ENV := CARGO_PROFILE_RELEASE_DEBUG=none GGML_NATIVE=OFF
+ifeq ($(firstword $(subst -, ,$(HOST))),x86_64)
+# x86-64-v3, as a compiler flag for Rust and as ggml's own options: all that every such machine has, no more.
+DIST_RUSTFLAGS += -C target-cpu=x86-64-v3
+DIST_ENV += GGML_SSE42=ON GGML_AVX=ON GGML_AVX2=ON GGML_BMI2=ON GGML_FMA=ON GGML_F16C=ON \
+    GGML_AVX_VNNI=OFF GGML_AVX512=OFF
+else ifeq ($(OS),Linux)
+# The dot products that quantized weights want: Graviton 2, Ampere, Raspberry Pi 5 and later.
+DIST_ENV += GGML_CPU_ARM_ARCH=armv8.2-a+dotprod+fp16
+endif
+
+dist: setup
+	$(DIST_ENV) tools/fresh-whisper.sh $(DIST_TARGET_DIR) --target $(HOST)
+	$(DIST_ENV) RUSTFLAGS="$(strip $(DIST_RUSTFLAGS))" cargo build $(DIST_FLAGS)
+	@mkdir -p dist
+	@for name in imesli convert; do strip -o dist/$$name $(DIST_TARGET_DIR)/$(HOST)/release/$$name; done
+	@cp LICENSE THIRD-PARTY.md dist/
+	@tools/check-dist.sh dist/imesli dist/convert
+
+# --- upkeep ------------------------------------------------------------------------------------------
+
+# Writes the list of crates and their licences into THIRD-PARTY.md.
+licenses:
+	tools/licenses.sh
+
+# Forgets the built whisper.cpp, as `make` does by itself after a change in src/asr/ext or .cargo/config.toml.
+clean-ext:
+	cargo clean --release -p whisper-rs-sys
+
+clean:
+	cargo clean
+	rm -rf $(DIST_TARGET_DIR) dist

@@ -1,0 +1,92 @@
+#!/usr/bin/env bash
+# Installs what a build needs and this machine lacks: cmake and a C++ compiler (whisper.cpp), perl and
+# make (OpenSSL, on Linux). With --test also rustfmt and clippy. Says nothing when all is there.
+set -euo pipefail
+
+fail() {
+    printf 'imesli: %s\n' "$@" >&2
+    exit 1
+}
+
+has() { command -v "$1" >/dev/null 2>&1; }
+
+# macOS has a stub of the compiler, which opens a dialog instead of compiling.
+has_compiler() {
+    if [ "$(uname -s)" = Darwin ]; then xcode-select -p >/dev/null 2>&1; else has cc && has "${CXX:-c++}"; fi
+}
+
+# Debian's small perl-base runs, but lacks modules that OpenSSL's Configure loads.
+has_perl() { perl -MFindBin -MIPC::Cmd -MFile::Compare -MTime::Piece -e 1 >/dev/null 2>&1; }
+
+as_root() {
+    if [ "$(id -u)" = 0 ]; then
+        "$@"
+    elif has sudo; then
+        # Without a terminal nobody can type a password.
+        if [ -t 0 ]; then sudo "$@"; else sudo -n "$@"; fi
+    else
+        fail "this needs root, and there is no sudo here. As root, run:" "  $*"
+    fi
+}
+
+check_rust() {
+    has cargo || fail "Rust is missing: see https://rustup.rs, then open a new shell."
+    local minor
+    minor=$(rustc --version | sed -n 's/^rustc 1\.\([0-9]*\)\..*/\1/p')
+    [ "${minor:-0}" -ge 88 ] || fail "Rust 1.88 or later is needed; this is $(rustc --version). Try: rustup update stable"
+}
+
+install_debian() {
+    local packages=()
+    has cmake || packages+=(cmake)
+    has_compiler || packages+=(g++ libc6-dev)
+    has make || packages+=(make)
+    has_perl || packages+=(perl)
+    [ ${#packages[@]} = 0 ] && return
+    echo "imesli: installing ${packages[*]}" >&2
+    local apt=(env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=120 -qq)
+    as_root "${apt[@]}" update
+    as_root "${apt[@]}" install -y --no-install-recommends "${packages[@]}"
+}
+
+install_macos() {
+    has_compiler || fail "the compiler is missing. Run: xcode-select --install"
+    has cmake && return
+    has brew || fail "cmake is missing. Install Homebrew (https://brew.sh) and run this again, or put cmake on the PATH."
+    echo "imesli: installing cmake" >&2
+    brew install --quiet cmake
+}
+
+check_others() {
+    local missing=()
+    has cmake || missing+=(cmake)
+    has_compiler || missing+=("a C and C++ compiler")
+    has make || missing+=(make)
+    has_perl || missing+=("perl with its standard modules")
+    [ ${#missing[@]} = 0 ] && return
+    local list
+    list=$(printf ', %s' "${missing[@]}")
+    fail "missing: ${list:2}." \
+        "They are installed by themselves on Debian, Ubuntu and macOS only; please use this system's packages, e.g." \
+        "  Fedora:  dnf install cmake gcc-c++ make perl" \
+        "  Arch:    pacman -S cmake gcc make perl" \
+        "  Alpine is not supported: the build wants glibc."
+}
+
+# rustup's minimal profile has neither.
+install_lints() {
+    local missing=()
+    cargo fmt --version >/dev/null 2>&1 || missing+=(rustfmt)
+    cargo clippy --version >/dev/null 2>&1 || missing+=(clippy)
+    [ ${#missing[@]} = 0 ] && return
+    has rustup || fail "missing: ${missing[*]}. Install them from where this Rust came from."
+    rustup component add "${missing[@]}"
+}
+
+case "$(uname -s)" in
+    Darwin) install_macos ;;
+    Linux) if has apt-get; then install_debian; else check_others; fi ;;
+    *) check_others ;;
+esac
+check_rust
+if [ "${1:-}" = --test ]; then install_lints; fi
