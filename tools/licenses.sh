@@ -23,7 +23,7 @@ fi
 
 marker='<!-- by tools/licenses.sh: everything below is generated -->'
 {
-    sed "/^$marker\$/,\$d" "$page"
+    sed "\\%^$marker\$%,\$d" "$page"
     printf '%s\n\n| crate | version | licence |\n|---|---|---|\n' "$marker"
     sed -e 's/^\([^ ]*\) v\([^|]*\)|\(.*\)$/| \1 | \2 | \3 |/' <<<"$crates"
 } >"$page.part"
