@@ -13,8 +13,9 @@ folder=${1:-/tmp/imesli-setup}
 shift || true
 targets=("${@:-test}")
 suite=${SUITE:-bookworm}
-mirror=${MIRROR:-$(sed -n -e 's/^URIs: *\([^ ]*debian\) *$/\1/p' -e 's/^deb [^h]*\(http[^ ]*debian\)\/* .*/\1/p' \
-    /etc/apt/sources.list.d/*.sources /etc/apt/sources.list 2>/dev/null | head -n 1)}
+sources=$(cat /etc/apt/sources.list.d/*.sources /etc/apt/sources.list 2>/dev/null || true)
+found=$(sed -n -e 's/^URIs: *\([^ ]*debian\) *$/\1/p' -e 's/^deb [^h]*\(http[^ ]*debian\)\/* .*/\1/p' <<<"$sources")
+mirror=${MIRROR:-${found%%$'\n'*}}
 mirror=${mirror:-http://deb.debian.org/debian}
 base=$folder/base
 run=$folder/run
