@@ -3,7 +3,7 @@
 //! Where two windows share a second of audio, the words of that second are in both texts, and belong into the
 //! result once; the word at the very edge of a window was cut and may be missing, maimed or made up. So the end
 //! of the left text is laid over the beginning of the right one in every plausible way, and the likeliest wins.
-//! A way ([`Overlay`]) says how many words the texts share and whether the left text's last word or the right
+//! A way (an `Overlay`) says how many words the texts share and whether the left text's last word or the right
 //! text's first is a maimed one that goes. Its score is a sum of log-probabilities:
 //!
 //! - **How many words the overlap should hold**: a normal distribution around *overlap × speaking rate*, the
@@ -17,6 +17,9 @@
 use std::collections::{HashMap, HashSet};
 
 use crate::audio::window::Window;
+
+#[cfg(test)]
+mod tests;
 
 /// One window and what was said in it.
 #[derive(Debug, Clone)]
@@ -268,7 +271,3 @@ fn is_unspaced(c: char) -> bool {
     matches!(c, '\u{e00}'..='\u{eff}' | '\u{1000}'..='\u{109f}' | '\u{1780}'..='\u{17ff}'
         | '\u{3040}'..='\u{30ff}' | '\u{3400}'..='\u{9fff}' | '\u{f900}'..='\u{faff}' | '\u{20000}'..='\u{3ffff}')
 }
-
-#[cfg(test)]
-#[path = "stitch_tests.rs"]
-mod tests;

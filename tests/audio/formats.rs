@@ -54,3 +54,11 @@ fn the_name_of_a_file_does_not_matter() {
     let recording = imesli::audio::Recording::open(&path, &Default::default()).unwrap();
     assert_eq!(recording.source.format, "flac/flac");
 }
+
+#[test]
+fn chained_ogg_streams_are_joined() {
+    let one = bytes("theo-7309-44k.ogg");
+    let joined = decode(&[one.clone(), one.clone()].concat()).unwrap();
+    // The two lengths are rounded once together, and once each.
+    assert!(joined.samples.len().abs_diff(2 * decode(&one).unwrap().samples.len()) <= 1);
+}
