@@ -22,6 +22,9 @@ use crate::error::{Error, Result};
 
 /// Samples (of all channels) that are read from a WAV file at a time.
 const BLOCK: usize = 16 * 1024;
+/// Frames that a packet may announce: twice the longest that any codec here allows (FLAC, 65,535). symphonia
+/// allocates what the file says.
+const MAX_PACKET_FRAMES: u64 = 128 * 1024;
 /// The name of what hound reads, in the manner of symphonia's names.
 const WAV_NAME: &str = "wave/pcm";
 
@@ -197,6 +200,10 @@ fn open_track(reader: &dyn FormatReader) -> Result<(u32, Box<dyn AudioDecoder>)>
     let mut refusal = Error::InvalidInput("the file has no audio track".to_owned());
     for track in default.into_iter().chain(reader.tracks()) {
         let Some(codec) = track.codec_params.as_ref().and_then(|codec| codec.audio()) else { continue };
+        if codec.max_frames_per_packet.is_some_and(|frames| frames > MAX_PACKET_FRAMES) {
+            refusal = Error::InvalidInput("the audio file is damaged: its packets are too long".to_owned());
+            continue;
+        }
         match symphonia::default::get_codecs().make_audio_decoder(codec, &AudioDecoderOptions::default()) {
             Ok(decoder) => return Ok((track.id, decoder)),
             Err(error) => {

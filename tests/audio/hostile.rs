@@ -126,6 +126,17 @@ fn damaged_files_neither_panic_nor_hang() {
 }
 
 #[test]
+fn packets_that_claim_to_be_huge_are_refused() {
+    let mut caf = bytes("theo-7309.caf");
+    let description = caf.windows(4).position(|four| four == b"desc").unwrap() + 12;
+    // Bytes and frames per packet: the largest that still agree for 16-bit mono.
+    caf[description + 16..description + 20].copy_from_slice(&0xffff_fffe_u32.to_be_bytes());
+    caf[description + 20..description + 24].copy_from_slice(&0x7fff_ffff_u32.to_be_bytes());
+    let error = decode(&caf).unwrap_err();
+    assert!(error.to_string().contains("damaged"), "{error}");
+}
+
+#[test]
 fn longer_audio_than_allowed_is_refused() {
     for name in FILES {
         let error = Recording::open(data(name), &Limits { max_seconds: 1 }).unwrap_err();
