@@ -14,7 +14,7 @@ use super::plan::{Plan, plan};
 use super::profile::{Profile, Source, SpecialTokens, source_files};
 use super::quantize::QuantType;
 use super::read::{self, Weights};
-use super::tokenizer::Vocabulary;
+use super::tokenizer::{ENGLISH_ONLY, Vocabulary};
 use super::verify::{GgmlInfo, is_ggml, verify};
 use super::{generation, ggml};
 
@@ -116,6 +116,10 @@ fn profile(dir: &Path, config: &Map<String, Value>, dims: &Dims, vocabulary: &Vo
     let json = config::read_config_if_there(&path)?;
     if let Some(json) = &json {
         generation::take_ids(&path, json, named, &mut tokens)?;
+    }
+    let multilingual = json.as_ref().and_then(|json| json.get("is_multilingual")).and_then(Value::as_bool);
+    if !multilingual.unwrap_or(dims.n_vocab != ENGLISH_ONLY) {
+        tokens.forget_languages();
     }
     generation::check_ids(dir, &tokens, n_vocab)?;
     let generation = generation::generation(config, json.as_ref(), &tokens, n_vocab);

@@ -52,7 +52,8 @@ pub struct SpecialTokens {
     pub no_timestamps: Option<u32>,
     /// `<|0.00|>`; the timestamps of 0.02 s steps follow it.
     pub timestamp_begin: Option<u32>,
-    /// Language tokens by code, `kab` and other added ones included.
+    /// Language tokens by code, `kab` and other added ones included. None in an English-only model: its
+    /// prompt has neither language nor task.
     pub languages: BTreeMap<String, u32>,
 }
 
@@ -179,7 +180,7 @@ impl SpecialTokens {
         let known = |id: u32| Some(id).filter(|id| *id < n_vocab);
         let codes = LANGUAGES.iter().map(|(code, _)| (*code).to_string());
         let languages = codes.zip(first..after).filter(|(_, id)| *id < n_vocab);
-        Self {
+        let mut tokens = Self {
             eot,
             sot: eot + 1,
             translate: known(after),
@@ -188,9 +189,18 @@ impl SpecialTokens {
             no_speech: known(after + 4),
             no_timestamps: known(after + 5),
             timestamp_begin: known(after + 6),
-            // An English-only model has the tokens, but was never trained on them.
-            languages: if multilingual { languages.collect() } else { BTreeMap::new() },
+            languages: languages.collect(),
+        };
+        if !multilingual {
+            tokens.forget_languages();
         }
+        tokens
+    }
+
+    /// English-only models have the tokens of languages and tasks, but were never trained on them.
+    pub(crate) fn forget_languages(&mut self) {
+        self.languages.clear();
+        (self.translate, self.transcribe) = (None, None);
     }
 
     /// Takes the ids of the special tokens that are in `named`. Where the start token is, the whole

@@ -37,12 +37,26 @@ pub struct Resolved {
 /// # Errors
 /// Every [`Error`].
 pub fn resolve(path: &Path, quantize: Option<QuantType>) -> Result<Resolved> {
+    resolve_with_cache(path, quantize, cache_root().as_deref())
+}
+
+/// [`resolve`] with another folder in place of the user's cache folder.
+///
+/// # Errors
+/// Every [`Error`].
+pub fn resolve_with_cache(
+    path: &Path,
+    quantize: Option<QuantType>,
+    cache: Option<&Path>,
+) -> Result<Resolved> {
     if path.is_file() {
         return load(path);
     }
     path.read_dir().map_err(Error::read(path))?;
     let weights = read::find(path);
-    let candidates = candidates(path);
+    let cache = cache.and_then(|root| cache_for(path, root));
+    let cache = cache.as_deref();
+    let candidates = candidates(path, cache);
     if let Some(found) = choose(&candidates, quantize) {
         let Some(weights) = &weights else { return load(&found.path) };
         match state_of(&found.path, weights)? {
@@ -55,10 +69,10 @@ pub fn resolve(path: &Path, quantize: Option<QuantType>) -> Result<Resolved> {
             State::Old => tracing::info!("{}: the checkpoint has changed since", found.path.display()),
         }
         let ty = QuantType::ALL.into_iter().find(|ty| ty.name() == found.type_name);
-        return make(path, ty.unwrap_or(DEFAULT_TYPE), Some(found.path.clone()));
+        return make(path, ty.unwrap_or(DEFAULT_TYPE), Some(found.path.clone()), cache);
     }
     if weights.is_some() {
-        return make(path, quantize.unwrap_or(DEFAULT_TYPE), None);
+        return make(path, quantize.unwrap_or(DEFAULT_TYPE), None, cache);
     }
     match quantize {
         Some(wanted) if !candidates.is_empty() => {
@@ -85,9 +99,9 @@ struct Candidate {
 }
 
 /// The GGML files of a folder, and those in the cache that were made from it.
-fn candidates(dir: &Path) -> Vec<Candidate> {
+fn candidates(dir: &Path, cache: Option<&Path>) -> Vec<Candidate> {
     let mut found = Vec::new();
-    for folder in std::iter::once(dir.to_path_buf()).chain(cache_for(dir)) {
+    for folder in std::iter::once(dir).chain(cache) {
         for entry in folder.read_dir().into_iter().flatten().flatten() {
             let path = entry.path();
             if path.extension() != Some(OsStr::new("bin")) || !is_ggml(&path) {
@@ -140,15 +154,15 @@ fn state_of(ggml: &Path, weights: &Path) -> Result<State> {
 }
 
 /// Converts, in place or to where the folder's cache is.
-fn make(dir: &Path, quantize: QuantType, out: Option<PathBuf>) -> Result<Resolved> {
+fn make(dir: &Path, quantize: QuantType, out: Option<PathBuf>, cache: Option<&Path>) -> Result<Resolved> {
     let out = out.unwrap_or_else(|| dir.join(file_name(quantize)));
     let out = match out.parent() {
         Some(parent) if !is_writable(parent) => {
-            let cache = cache_for(dir).ok_or_else(|| Error::Write {
+            let cache = cache.ok_or_else(|| Error::Write {
                 path: out.clone(),
                 source: std::io::Error::other("the folder can't be written, and there is no cache folder"),
             })?;
-            std::fs::create_dir_all(&cache).map_err(Error::write(&cache))?;
+            std::fs::create_dir_all(cache).map_err(Error::write(cache))?;
             tracing::info!("{} can't be written; using {}", parent.display(), cache.display());
             cache.join(file_name(quantize))
         }
@@ -165,12 +179,12 @@ fn is_writable(dir: &Path) -> bool {
 }
 
 /// Where the conversions of a folder go that can't be written: a folder of its own, by its full path.
-fn cache_for(dir: &Path) -> Option<PathBuf> {
+fn cache_for(dir: &Path, root: &Path) -> Option<PathBuf> {
     let full = dir.canonicalize().ok()?;
     let name = full.file_name().unwrap_or(OsStr::new("checkpoint")).to_string_lossy().into_owned();
     let mut crc = Crc::new();
     crc.update(full.as_os_str().as_encoded_bytes());
-    Some(cache_root()?.join("imesli").join(format!("{name}-{:08x}", crc.sum())))
+    Some(root.join("imesli").join(format!("{name}-{:08x}", crc.sum())))
 }
 
 fn cache_root() -> Option<PathBuf> {

@@ -14,6 +14,8 @@ use super::error::{Error, Result};
 
 /// Vocabularies from this size on are multilingual.
 pub(crate) const FIRST_MULTILINGUAL: usize = 51865;
+/// Tokens of Whisper's English-only models.
+pub(crate) const ENGLISH_ONLY: usize = FIRST_MULTILINGUAL - 1;
 /// The largest vocabulary for which whisper.cpp can name the special tokens by itself.
 pub(crate) const LAST_STANDARD: usize = 51866;
 /// The name of the end token; what lies below it is text.
@@ -60,7 +62,7 @@ impl Vocabulary {
     pub(crate) fn standard(dir: &Path, n_vocab: usize) -> Result<Self> {
         let packed: &[u8] = if n_vocab >= FIRST_MULTILINGUAL {
             include_bytes!("assets/multilingual.vocabulary.gz")
-        } else if n_vocab == FIRST_MULTILINGUAL - 1 {
+        } else if n_vocab == ENGLISH_ONLY {
             include_bytes!("assets/english.vocabulary.gz")
         } else {
             let fact =

@@ -1,0 +1,16 @@
+//! The converter, on a small Whisper that the tests make themselves.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a test that fails may panic"
+)]
+
+mod convert;
+mod hostile;
+mod model;
+mod parsed;
+mod profile;
+mod refusals;
+mod resolve;
+mod verify;
