@@ -6,7 +6,7 @@ use clap::Parser;
 use imesli::checkpoint::cli::{ConvertArgs, run};
 
 #[derive(Parser)]
-#[command(version, about)]
+#[command(version, about = "Turns a Hugging Face Whisper checkpoint into a GGML file")]
 struct Cli {
     #[command(flatten)]
     args: ConvertArgs,

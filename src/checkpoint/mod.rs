@@ -2,8 +2,8 @@
 //!
 //! In the order in which a conversion goes through them:
 //!
-//! - [`resolve`]: from `--checkpoint` to a file that can be loaded.
-//! - [`convert`]: the conductor of one conversion.
+//! - [`resolve`](mod@resolve): from `--checkpoint` to a file that can be loaded.
+//! - [`convert`](mod@convert): the conductor of one conversion.
 //! - `config`, `read`: the checkpoint's configuration and weights (safetensors, pickle).
 //! - `names`, `plan`: which tensors there must be, and whether they are.
 //! - `tokenizer`, `languages`, `generation`, [`profile`]: vocabulary, special tokens, decoding defaults.

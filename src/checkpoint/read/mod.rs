@@ -1,5 +1,6 @@
 //! Weight files: a table of tensors, and the bytes of one at a time.
 
+mod machine;
 mod pickle;
 mod safetensors;
 mod torch;
