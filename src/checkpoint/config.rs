@@ -13,9 +13,13 @@ const MAX_CONFIG_BYTES: u64 = 16 << 20;
 /// `tokenizer.json` of a Whisper is about 4 MB.
 pub(crate) const MAX_TOKENIZER_BYTES: u64 = 64 << 20;
 
+/// whisper-large has 1280.
 const MAX_WIDTH: usize = 1 << 14;
-const MAX_LAYERS: usize = 256;
-const MAX_CONTEXT: usize = 1 << 16;
+/// whisper-large has 32; whisper.cpp's graphs have room for 4096 nodes, about 80 layers, and it aborts
+/// beyond.
+const MAX_LAYERS: usize = 64;
+/// Whisper has 1500 and 448. Memory grows with the square.
+const MAX_CONTEXT: usize = 1 << 12;
 const MAX_VOCABULARY: usize = 1 << 20;
 
 /// The dimensions of a Whisper model.
