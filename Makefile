@@ -9,10 +9,10 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := build
-.PHONY: build serve test dist setup setup-test whisper licenses clean-ext clean
+.PHONY: build serve test dist setup setup-test whisper licenses clean-whisper clean
 
 # Where rustup puts cargo; a shell that was opened before rustup ran does not have it yet.
-export PATH := $(PATH):$(HOME)/.cargo/bin
+export PATH := $(PATH):$(or $(CARGO_HOME),$(HOME)/.cargo)/bin
 
 OS := $(shell uname -s)
 ifeq ($(OS),Darwin)
@@ -25,7 +25,7 @@ SAMPLE ?= $(firstword $(wildcard tests/data/*.wav))
 
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 # One profile for everything: each further one would build whisper.cpp again. In CI the lock file is law.
-FLAGS := --release $(if $(FEATURES),--features "$(FEATURES)") $(if $(CI),--locked)
+FLAGS := $(strip --release $(if $(FEATURES),--features "$(FEATURES)") $(if $(CI),--locked))
 
 build: whisper
 	cargo build $(FLAGS)
@@ -49,14 +49,15 @@ setup-test:
 
 # whisper-rs-sys does not notice that what whisper.cpp is built from has changed.
 whisper: setup
-	@tools/fresh-whisper.sh "$(TARGET_DIR)" $(if $(FEATURES),"$(FEATURES)")
+	@tools/fresh-whisper.sh "$(TARGET_DIR)"
 
 # --- portable binaries -------------------------------------------------------------------------------
 
-HOST := $(shell rustc -vV 2>/dev/null | sed -n 's/^host: //p')
+HOST := $(shell PATH="$(PATH)" rustc -vV 2>/dev/null | sed -n 's/^host: //p')
 # A folder of its own: a whisper.cpp built for this machine must never get into a portable binary.
 DIST_TARGET_DIR := target-dist
-DIST_FLAGS := --release --bins --locked --target $(HOST) --target-dir $(DIST_TARGET_DIR) $(if $(FEATURES),--features "$(FEATURES)")
+DIST_FLAGS := $(strip --release --bins --locked --target $(HOST) --target-dir $(DIST_TARGET_DIR) \
+    $(if $(FEATURES),--features "$(FEATURES)"))
 
 ifeq ($(OS),Linux)
 DIST_RUSTFLAGS := -C target-feature=+crt-static
@@ -79,7 +80,7 @@ dist: setup
 	@mkdir -p dist
 	@for name in imesli convert; do strip -o dist/$$name $(DIST_TARGET_DIR)/$(HOST)/release/$$name; done
 	@cp LICENSE THIRD-PARTY.md dist/
-	@tools/check-dist.sh dist/imesli dist/convert
+	@tools/check-dist.sh $(DIST_TARGET_DIR) dist/imesli dist/convert
 
 # --- upkeep ------------------------------------------------------------------------------------------
 
@@ -88,7 +89,7 @@ licenses:
 	tools/licenses.sh
 
 # Forgets the built whisper.cpp, as `make` does by itself after a change in src/asr/ext or .cargo/config.toml.
-clean-ext:
+clean-whisper:
 	cargo clean --release -p whisper-rs-sys
 
 clean:

@@ -264,14 +264,9 @@ fn literal(text: &str) -> usize {
     }
     if prefix.ends_with('r') {
         let hashes = unprefixed.len() - unprefixed.trim_start_matches('#').len();
-        let body = &unprefixed[hashes..];
+        let Some(body) = unprefixed[hashes..].strip_prefix('"') else { return 0 };
         let end = format!("\"{}", "#".repeat(hashes));
-        let start = prefix.len() + hashes + 1;
-        return if body.starts_with('"') {
-            start + body[1..].find(&end).map_or(body.len() - 1, |at| at + end.len())
-        } else {
-            0
-        };
+        return text.len() - body.len() + body.find(&end).map_or(body.len(), |at| at + end.len());
     }
     let Some(quote @ ('"' | '\'')) = unprefixed.chars().next() else { return 0 };
     // A lifetime has no closing quote after its first character.
