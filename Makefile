@@ -80,6 +80,7 @@ dist: setup
 	@mkdir -p dist
 	@for name in imesli convert; do strip -o dist/$$name $(DIST_TARGET_DIR)/$(HOST)/release/$$name; done
 	@cp LICENSE THIRD-PARTY.md dist/
+	@tools/license-texts.sh $(HOST) >dist/THIRD-PARTY-LICENSES.txt
 	@tools/check-dist.sh $(DIST_TARGET_DIR) dist/imesli dist/convert
 
 # --- upkeep ------------------------------------------------------------------------------------------
