@@ -10,6 +10,8 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := build
 .PHONY: build serve test dist setup setup-test whisper licenses clean-whisper clean
+# The set-up comes first, and once; cargo and CMake use all cores by themselves.
+.NOTPARALLEL:
 
 # Where rustup puts cargo; a shell that was opened before rustup ran does not have it yet.
 export PATH := $(PATH):$(or $(CARGO_HOME),$(HOME)/.cargo)/bin
@@ -56,10 +58,13 @@ whisper: setup
 HOST := $(shell PATH="$(PATH)" rustc -vV 2>/dev/null | sed -n 's/^host: //p')
 # A folder of its own: a whisper.cpp built for this machine must never get into a portable binary.
 DIST_TARGET_DIR := target-dist
-DIST_FLAGS := $(strip --release --bins --locked --target $(HOST) --target-dir $(DIST_TARGET_DIR) \
-    $(if $(FEATURES),--features "$(FEATURES)"))
+DIST_FEATURES := $(FEATURES)
+DIST_FLAGS = $(strip --release --bins --locked --target $(HOST) --target-dir $(DIST_TARGET_DIR) \
+    $(if $(DIST_FEATURES),--features "$(DIST_FEATURES)"))
 
 ifeq ($(OS),Linux)
+# No GPU: its drivers' libraries can't be linked statically.
+DIST_FEATURES :=
 DIST_RUSTFLAGS := -C target-feature=+crt-static
 endif
 # Stripped copies are made below; the symbols stay beside the build.
