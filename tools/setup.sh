@@ -21,11 +21,11 @@ has_perl() { perl -MFindBin -MIPC::Cmd -MFile::Compare -MTime::Piece -e 1 >/dev/
 as_root() {
     if [ "$(id -u)" = 0 ]; then
         "$@"
-    elif has sudo; then
-        # Without a terminal nobody can type a password.
-        if [ -t 0 ]; then sudo "$@"; else sudo -n "$@"; fi
+    elif [ -t 0 ]; then
+        sudo "$@"
     else
-        fail "this needs root, and there is no sudo here. As root, run:" "  $*"
+        # Nobody is there to type a password.
+        sudo -n "$@"
     fi
 }
 
@@ -43,6 +43,8 @@ install_debian() {
     has make || packages+=(make)
     has_perl || packages+=(perl)
     [ ${#packages[@]} = 0 ] && return
+    [ "$(id -u)" = 0 ] || has sudo || fail "this needs root, and there is no sudo here. As root, run:" \
+        "  apt-get update && apt-get install ${packages[*]}"
     echo "imesli: installing ${packages[*]}" >&2
     local apt=(env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=120 -qq)
     as_root "${apt[@]}" update
@@ -69,8 +71,7 @@ check_others() {
     fail "missing: ${list:2}." \
         "They are installed by themselves on Debian, Ubuntu and macOS only; please use this system's packages, e.g." \
         "  Fedora:  dnf install cmake gcc-c++ make perl" \
-        "  Arch:    pacman -S cmake gcc make perl" \
-        "  Alpine is not supported: the build wants glibc."
+        "  Arch:    pacman -S cmake gcc make perl"
 }
 
 # rustup's minimal profile has neither.
