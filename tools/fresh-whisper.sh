@@ -18,7 +18,8 @@ now=$(
 # Whether whisper.cpp was built here after the last change of the files.
 is_built_since() {
     local library input
-    library=$(find "$target_dir" -name libwhisper.a -path '*whisper-rs-sys*/out/lib*' -print -quit 2>/dev/null)
+    library=$(find "$target_dir" -name libwhisper.a -path '*whisper-rs-sys*/out/lib*')
+    library=${library%%$'\n'*}
     [ -n "$library" ] || return 1
     for input in "${inputs[@]}"; do
         if [ "$input" -nt "$library" ]; then return 1; fi
@@ -31,7 +32,7 @@ if [ -e "$stamp" ]; then
     stale=yes
 else
     # A plain `cargo build` may have come before the first `make`.
-    if [ -n "$(find "$target_dir" -type d -name 'whisper-rs-sys-*' -print -quit)" ] && ! is_built_since; then stale=yes; fi
+    if [ -n "$(find "$target_dir" -type d -name 'whisper-rs-sys-*')" ] && ! is_built_since; then stale=yes; fi
 fi
 if [ "${stale:-}" = yes ]; then
     echo "imesli: what whisper.cpp is built from has changed; building it again" >&2
