@@ -1,14 +1,52 @@
 # Run by CMake after each project() call of whisper.cpp's build (CMAKE_PROJECT_INCLUDE, set in
-# .cargo/config.toml): whisper-rs-sys builds a copy of whisper.cpp in its own output folder, and this
-# appends our extension to the copied unit, once, so that it sees whisper.cpp's static functions.
-if(PROJECT_NAME STREQUAL "whisper.cpp")
-    set(imesli_unit "${PROJECT_SOURCE_DIR}/src/whisper.cpp")
-    set(imesli_line "#include \"${CMAKE_CURRENT_LIST_DIR}/whisper_ext.cpp\"")
-    file(READ "${imesli_unit}" imesli_source)
-    # A checkout may have moved since the copy was made: drop the line of an earlier place.
-    string(REGEX REPLACE "\n#include \"[^\"]*/whisper_ext\\.cpp\"\n" "" imesli_clean "${imesli_source}")
-    set(imesli_wanted "${imesli_clean}\n${imesli_line}\n")
-    if(NOT imesli_source STREQUAL imesli_wanted)
-        file(WRITE "${imesli_unit}" "${imesli_wanted}")
+# .cargo/config.toml). whisper-rs-sys builds a copy of whisper.cpp in its own output folder; this changes that
+# copy, and stops the build where a line that it wants to change is not there.
+
+if(NOT PROJECT_NAME STREQUAL "whisper.cpp")
+    return()
+endif()
+
+# Replaces `from` by `to` wherever it stands in a file of the copy; a second run changes nothing.
+function(imesli_replace file from to)
+    file(READ "${PROJECT_SOURCE_DIR}/${file}" source)
+    string(FIND "${source}" "${to}" done)
+    if(NOT done EQUAL -1)
+        return()
     endif()
+    string(REPLACE "${from}" "${to}" changed "${source}")
+    if(changed STREQUAL source)
+        message(FATAL_ERROR "${file} has no '${from}': src/asr/ext does not fit this whisper.cpp")
+    endif()
+    file(WRITE "${PROJECT_SOURCE_DIR}/${file}" "${changed}")
+endfunction()
+
+# 1. Faithful arithmetic. Whisper was trained with the exact GELU and with softmax over the audio alone.
+#
+# GELU by the error function, not by its tanh approximation from a table of 16-bit floats.
+imesli_replace(src/whisper.cpp "ggml_gelu(ctx0" "ggml_gelu_erf(ctx0")
+imesli_replace(ggml/src/ggml-cpu/vec.h "y[i] = 0.5f*xi*(1.0f + erff(xi*SQRT_2_INV));" "y[i] = imesli_gelu(xi);")
+imesli_replace(ggml/src/ggml-cpu/vec.h "inline static void ggml_vec_gelu_erf_f32("
+    "#include \"${CMAKE_CURRENT_LIST_DIR}/gelu.h\"\ninline static void  ggml_vec_gelu_erf_f32(")
+# With flash attention the encoder and the cross-attention look at 1536 keys, not 1500: the kernels of GPUs want
+# multiples of 256, and no mask hides the rest. The rest is zero at first (36 keys with score 0 in every softmax),
+# and what an earlier window left there once audio_ctx changes. On a CPU there is nothing to pad for.
+imesli_replace(src/whisper.cpp "const int n_ctx_pad = GGML_PAD(n_ctx, 256);"
+    "const int n_ctx_pad = wctx.params.use_gpu ? GGML_PAD(n_ctx, 256) : n_ctx;")
+imesli_replace(src/whisper.cpp "const int n_audio_ctx_pad = GGML_PAD(n_audio_ctx, 256);"
+    "const int n_audio_ctx_pad = wctx.params.use_gpu ? GGML_PAD(n_audio_ctx, 256) : n_audio_ctx;")
+# Sums over up to 1500 values in 32-bit floats, also where the values are stored in 16 bits.
+imesli_replace(ggml/src/ggml-cpu/ops.cpp "if (v->type == GGML_TYPE_F16) {" "if (false /* sums stay in f32 */) {")
+
+# A model of 32-bit floats convolves in 32-bit floats; without this it stops the process at an assertion.
+imesli_replace(ggml/src/ggml.c "ggml_im2col(ctx, a, b, s0, 0, p0, 0, d0, 0, false, GGML_TYPE_F16);"
+    "ggml_im2col(ctx, a, b, s0, 0, p0, 0, d0, 0, false, a->type == GGML_TYPE_F32 ? GGML_TYPE_F32 : GGML_TYPE_F16);")
+
+# 2. Our functions, compiled as the last part of whisper.cpp's own unit, so that they see its static ones. A
+# checkout may have moved since the copy was made: the line of an earlier place goes.
+set(imesli_unit "${PROJECT_SOURCE_DIR}/src/whisper.cpp")
+file(READ "${imesli_unit}" imesli_source)
+string(REGEX REPLACE "\n#include \"[^\"]*/whisper_ext\\.cpp\"\n" "" imesli_clean "${imesli_source}")
+set(imesli_wanted "${imesli_clean}\n#include \"${CMAKE_CURRENT_LIST_DIR}/whisper_ext.cpp\"\n")
+if(NOT imesli_source STREQUAL imesli_wanted)
+    file(WRITE "${imesli_unit}" "${imesli_wanted}")
 endif()

@@ -15,7 +15,8 @@ pub(super) const STATUS_EXCEPTION: i32 = 5;
 
 unsafe extern "C" {
     pub(super) fn imesli_ext_version() -> i32;
-    pub(super) fn imesli_token_bytes(ctx: *mut whisper_context, id: i32, length: *mut usize) -> *const c_char;
+    pub(super) fn imesli_token_bytes(ctx: *mut whisper_context, id: i32, length: *mut usize)
+    -> *const c_char;
     pub(super) fn imesli_set_audio(
         ctx: *mut whisper_context,
         state: *mut whisper_state,

@@ -121,7 +121,7 @@ impl Model {
             .ok_or_else(|| Error::InvalidInput(format!("{} is not a usable path", path.display())))?;
         // SAFETY: returns a plain struct of defaults.
         let mut params = unsafe { sys::whisper_context_default_params() };
-        params.use_gpu = options.gpu;
+        params.use_gpu = options.gpu && whisper_rs::WhisperContextParameters::default().use_gpu;
         params.flash_attn = true;
         // SAFETY: the path is a live NUL-terminated string; the result is checked for null.
         let raw = unsafe { sys::whisper_init_from_file_with_params_no_state(c_path.as_ptr(), params) };

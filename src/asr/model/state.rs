@@ -46,7 +46,15 @@ impl State {
         }
         let threads = i32::try_from(threads.max(1)).unwrap_or(1);
         let context = Arc::clone(&model.context);
-        Ok(Self { raw, context, dims: model.dims, threads, encoded: false, sequences: Vec::new(), position: 0 })
+        Ok(Self {
+            raw,
+            context,
+            dims: model.dims,
+            threads,
+            encoded: false,
+            sequences: Vec::new(),
+            position: 0,
+        })
     }
 
     /// The sizes of the model.
@@ -79,7 +87,14 @@ impl State {
         let audio_ctx = to_i32(audio_ctx.unwrap_or(0).min(self.dims.n_audio_ctx));
         // SAFETY: context and state are alive and belong together; `samples` has `n_samples` floats.
         let status = unsafe {
-            ffi::imesli_set_audio(self.context.0, self.raw, samples.as_ptr(), n_samples, audio_ctx, self.threads)
+            ffi::imesli_set_audio(
+                self.context.0,
+                self.raw,
+                samples.as_ptr(),
+                n_samples,
+                audio_ctx,
+                self.threads,
+            )
         };
         check(status, "computing the spectrogram")
     }
@@ -167,7 +182,8 @@ impl Decoder for Encoded<'_> {
         // SAFETY: context and state are alive and belong together.
         let status = unsafe { ffi::imesli_reserve(state.context.0, state.raw, to_i32(cells)) };
         check(status, "growing the KV cache")?;
-        let batch: Vec<_> = prompt.iter().enumerate().map(|(position, token)| (*token, position, 0)).collect();
+        let batch: Vec<_> =
+            prompt.iter().enumerate().map(|(position, token)| (*token, position, 0)).collect();
         state.decode(&batch, 1, logits)?;
         state.sequences.push(0);
         state.position = prompt.len();
