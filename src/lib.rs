@@ -3,14 +3,21 @@
 //! The modules, in the order in which audio flows through them:
 //!
 //! - [`audio`]: bytes in, 16 kHz mono samples out, cut into windows of at most 30 s.
-//! - [`asr`]: windows in, text out: the model (whisper.cpp), our token search over its logits, and the
-//!   stitching of the windows' texts.
+//! - [`asr`]: windows in, text out: the model (whisper.cpp), our token search over its logits, a pool of
+//!   states, and the stitching of the windows' texts.
 //! - [`checkpoint`]: a Hugging Face checkpoint in, a quantized GGML file out.
 //! - [`error`]: the one error type of `audio` and `asr`.
+//!
+//! And what the program puts around them: [`config`] (arguments), [`logging`], [`load`] (from a checkpoint
+//! to a transcriber), [`transcribe`] (the command).
 //!
 //! Dependencies point one way: `main → asr → audio`, and `main → checkpoint`.
 
 pub mod asr;
 pub mod audio;
 pub mod checkpoint;
+pub mod config;
 pub mod error;
+pub mod load;
+pub mod logging;
+pub mod transcribe;

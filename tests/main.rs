@@ -7,5 +7,8 @@
 )]
 
 mod architecture;
+mod asr;
 mod audio;
 mod checkpoint;
+mod cli;
+mod support;

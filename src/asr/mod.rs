@@ -4,11 +4,16 @@
 //! - [`search`] and [`rules`]: which tokens follow. Pure.
 //! - [`vocabulary`] and [`segment`]: tokens to text and times. Pure.
 //! - [`recognizer`]: one window through one state.
+//! - [`pool`]: states on threads of their own, one bounded queue in front.
+//! - [`stitch`]: the windows' texts joined. Pure.
+//! - [`transcriber`]: the conductor; a recording in, its transcript out.
 
 pub mod model;
+pub mod pool;
 pub mod recognizer;
 pub mod rules;
 pub mod search;
 pub mod segment;
 pub mod stitch;
+pub mod transcriber;
 pub mod vocabulary;

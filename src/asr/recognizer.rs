@@ -124,7 +124,8 @@ impl Recognizer {
     pub fn recognize(&mut self, samples: &[f32], options: &DecodeOptions, cancel: &Cancel) -> Result<Heard> {
         let mut heard = Heard::default();
         let mut options = options.clone();
-        let mut waiting = vec![0..samples.len()];
+        let whole = 0..samples.len();
+        let mut waiting = vec![whole];
         while let Some(range) = waiting.pop() {
             let part = samples.get(range.clone()).unwrap_or_default();
             let hypothesis = self.decode_part(part, &options, cancel, &mut heard)?;
@@ -181,7 +182,9 @@ fn detect_language(decoder: &mut impl Decoder, vocabulary: &Vocabulary) -> Resul
         .values()
         .filter_map(|token| Some((*token, norm.log_prob(*logits.get(*token as usize)?))))
         .max_by(|a, b| a.1.total_cmp(&b.1));
-    likely.map(|(token, _)| token).ok_or_else(|| Error::Unsupported("this model has no language tokens".into()))
+    likely
+        .map(|(token, _)| token)
+        .ok_or_else(|| Error::Unsupported("this model has no language tokens".into()))
 }
 
 /// `[<|startofprev|> earlier text] <|startoftranscript|> [language] [task] [<|notimestamps|>]`. Of the

@@ -207,7 +207,9 @@ fn beam(
         decoder.extend(&extensions, &mut logits)?;
     }
     let best_ended = ended.into_iter().next().map(|(_, hypothesis)| hypothesis);
-    best_ended.or_else(|| running.into_iter().next()).ok_or_else(|| Error::internal("the search found nothing"))
+    best_ended
+        .or_else(|| running.into_iter().next())
+        .ok_or_else(|| Error::internal("the search found nothing"))
 }
 
 /// The best `most` continuations over all beams, best first; what a rule forbids is not among them.
@@ -301,7 +303,8 @@ fn exp_negative(x: f32) -> f32 {
     let n = shifted - ROUND;
     // ln 2 in two parts, so that x − n·ln 2 is exact to the last bits (Cody and Waite).
     let r = x - n * 0.693_359_4 + n * 2.121_944_4e-4;
-    let series = 1.0 + r * (1.0 + r * (0.5 + r * (1.0 / 6.0 + r * (1.0 / 24.0 + r * (1.0 / 120.0 + r / 720.0)))));
+    let series =
+        1.0 + r * (1.0 + r * (0.5 + r * (1.0 / 6.0 + r * (1.0 / 24.0 + r * (1.0 / 120.0 + r / 720.0)))));
     let power = f32::from_bits((shifted.to_bits().wrapping_sub(ROUND.to_bits()).wrapping_add(127)) << 23);
     series * power
 }

@@ -77,10 +77,15 @@ fn log_softmax(row: &[f32]) -> Vec<f32> {
 /// `_beam_search` as transformers writes it, with every row of every tensor: `beams` running sequences of
 /// which all but the first begin with −1e9, `2 × beams` candidates from all of beams × vocabulary, finished
 /// ones kept in `beams` slots that begin with −1e9.
-fn reference_beam(toy: &Toy, prompt: &[Token], rules: &Rules, beams: usize, limit: usize) -> (Vec<Token>, f32) {
+fn reference_beam(
+    toy: &Toy,
+    prompt: &[Token],
+    rules: &Rules,
+    beams: usize,
+    limit: usize,
+) -> (Vec<Token>, f32) {
     type Row = (f32, Vec<Token>);
-    let mut running: Vec<Row> =
-        (0..beams).map(|i| (if i == 0 { 0.0 } else { -1e9 }, Vec::new())).collect();
+    let mut running: Vec<Row> = (0..beams).map(|i| (if i == 0 { 0.0 } else { -1e9 }, Vec::new())).collect();
     let mut finished: Vec<(f32, Vec<Token>, bool)> = vec![(-1e9, Vec::new(), false); beams];
     for length in 1..=limit {
         let mut all: Vec<Row> = Vec::new();

@@ -25,7 +25,11 @@ pub fn segments(vocabulary: &Vocabulary, tokens: &[Token], duration: f64) -> Vec
         let words = vocabulary.text(text).trim().to_owned();
         text.clear();
         if !words.is_empty() {
-            found.push(Segment { start: start.min(duration), end: end.min(duration).max(start), text: words });
+            found.push(Segment {
+                start: start.min(duration),
+                end: end.min(duration).max(start),
+                text: words,
+            });
         }
     };
     for &token in tokens {
@@ -77,10 +81,10 @@ mod tests {
 
     #[test]
     fn text_without_a_closing_time_ends_with_the_window() {
-        assert_eq!(segments(&vocabulary(), &[100, 1, 150, 2], 4.0), [
-            segment(0.0, 1.0, "1"),
-            segment(1.0, 4.0, "2")
-        ]);
+        assert_eq!(
+            segments(&vocabulary(), &[100, 1, 150, 2], 4.0),
+            [segment(0.0, 1.0, "1"), segment(1.0, 4.0, "2")]
+        );
     }
 
     #[test]

@@ -38,6 +38,7 @@ pub(crate) fn generation(
         alignment_heads: pairs(main.get("alignment_heads")),
         max_length: main.get("max_length").and_then(id),
         return_timestamps: main.get("return_timestamps").and_then(Value::as_bool),
+        max_initial_timestamp_index: main.get("max_initial_timestamp_index").and_then(id),
     }
 }
 

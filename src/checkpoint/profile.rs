@@ -75,6 +75,8 @@ pub struct Generation {
     pub max_length: Option<u32>,
     /// Whether timestamps are asked for by default.
     pub return_timestamps: Option<bool>,
+    /// The latest first timestamp, in steps of 20 ms.
+    pub max_initial_timestamp_index: Option<u32>,
 }
 
 /// What a GGML file was made from.

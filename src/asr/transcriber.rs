@@ -1,0 +1,230 @@
+//! The conductor: a recording in, its transcript out. Every front drives this one.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::model::Token;
+use super::pool::{Done, Job, Permit, Pool};
+use super::recognizer::{Cancel, DecodeOptions, Language, Task};
+use super::search::SearchOptions;
+use super::segment::{Segment, segments};
+use super::stitch::{WindowText, stitch};
+use super::vocabulary::Vocabulary;
+use crate::audio::SAMPLE_RATE;
+use crate::audio::window::{Window, windows};
+use crate::error::{Error, Result};
+
+/// What the checkpoint's profile says about decoding, where a request is silent.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Defaults {
+    /// The code of the language; `None` lets the model judge.
+    pub language: Option<String>,
+    /// The task.
+    pub task: Task,
+    /// Tokens that never come.
+    pub suppress: Vec<Token>,
+    /// Tokens that don't come first.
+    pub begin_suppress: Vec<Token>,
+    /// The latest first timestamp in steps of 20 ms.
+    pub max_initial_timestamp: Option<u32>,
+}
+
+/// What a caller wants.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Request {
+    /// A language's code, `auto` to let the model judge, `None` for the checkpoint's default.
+    pub language: Option<String>,
+    /// The task; `None` for the checkpoint's default.
+    pub task: Option<Task>,
+    /// Whether segments get the times that the model writes.
+    pub timestamps: bool,
+    /// The search.
+    pub search: SearchOptions,
+}
+
+/// The text of a recording, and what it covers.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Transcript {
+    /// The whole text.
+    pub text: String,
+    /// The code of the language that was spoken or assumed; `None` for English-only models.
+    pub language: Option<String>,
+    /// Seconds of audio that came in.
+    pub duration: f64,
+    /// Seconds of audio that were decoded.
+    pub decoded: f64,
+    /// Stretches of the text, with times in seconds of the recording: as the model wrote them when
+    /// timestamps were asked for, else one for each window.
+    pub segments: Vec<Segment>,
+    /// The text tokens of each window, as the search found them.
+    pub tokens: Vec<Vec<Token>>,
+    /// Mean log-probability of each window's tokens.
+    pub mean_log_probs: Vec<f32>,
+    /// Windows in which the model did not come to an end: their text may lack something.
+    pub unended: usize,
+    /// Where the time went.
+    pub timings: Timings,
+}
+
+/// Where the time of a request went, summed over its windows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Timings {
+    /// Waiting for a state.
+    pub queued: Duration,
+    /// Spectrogram and encoder.
+    pub encode: Duration,
+    /// Token search.
+    pub decode: Duration,
+}
+
+/// Windows that are done, of all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Progress {
+    /// Done.
+    pub done: usize,
+    /// All.
+    pub total: usize,
+}
+
+/// A pool of states and what the checkpoint says about using them.
+#[derive(Debug)]
+pub struct Transcriber {
+    pool: Pool,
+    vocabulary: Arc<Vocabulary>,
+    defaults: Defaults,
+}
+
+/// Sets the flag when the request's future is dropped, so that work nobody waits for stops.
+struct CancelOnDrop(Cancel);
+
+impl Drop for CancelOnDrop {
+    fn drop(&mut self) {
+        self.0.cancel();
+    }
+}
+
+impl Transcriber {
+    /// A transcriber over a started pool.
+    pub fn new(pool: Pool, vocabulary: Arc<Vocabulary>, defaults: Defaults) -> Self {
+        Self { pool, vocabulary, defaults }
+    }
+
+    /// A place for one request.
+    ///
+    /// # Errors
+    /// [`Error::Overloaded`] at once when all are taken.
+    pub fn admit(&self) -> Result<Permit> {
+        self.pool.admit()
+    }
+
+    /// Transcribes a recording: 16 kHz mono samples of any length. Its windows are spread over the free
+    /// states. `progress` is told of every window that is done. Dropping the future cancels the work.
+    ///
+    /// # Errors
+    /// [`Error::InvalidInput`] for an unknown language and the like, [`Error::Cancelled`],
+    /// [`Error::Internal`].
+    pub async fn transcribe(
+        &self,
+        samples: Arc<[f32]>,
+        request: &Request,
+        permit: Permit,
+        cancel: &Cancel,
+        mut progress: impl FnMut(Progress) + Send,
+    ) -> Result<Transcript> {
+        let _cancel_on_drop = CancelOnDrop(cancel.clone());
+        let mut options = Arc::new(self.decode_options(request)?);
+        let windows = windows(&samples);
+        let total = windows.len();
+        let job = |window: &Window, options: &Arc<DecodeOptions>| Job {
+            samples: Arc::clone(&samples),
+            range: window.range.clone(),
+            options: Arc::clone(options),
+            cancel: cancel.clone(),
+            permit: permit.clone(),
+        };
+        let mut done: Vec<Done> = Vec::with_capacity(total);
+        let mut queued = VecDeque::new();
+        let mut waiting = windows.iter();
+        while done.len() < total {
+            // The first window alone tells the language, if it must be detected; then all go side by side.
+            let at_a_time = if options.language == Language::Detect { 1 } else { self.pool.states() };
+            while queued.len() < at_a_time
+                && let Some(window) = waiting.next()
+            {
+                queued.push_back(self.pool.submit(job(window, &options)));
+            }
+            let Some(receiver) = queued.pop_front() else { break };
+            let one =
+                receiver.await.map_err(|_| Error::Unavailable("the server is shutting down".into()))??;
+            if let (Language::Detect, Some(token)) = (options.language, one.heard.language) {
+                options = Arc::new(DecodeOptions { language: Language::Token(token), ..(*options).clone() });
+            }
+            done.push(one);
+            progress(Progress { done: done.len(), total });
+        }
+        Ok(self.assemble(samples.len(), &windows, &done, request.timestamps))
+    }
+
+    /// What a request means for this checkpoint.
+    fn decode_options(&self, request: &Request) -> Result<DecodeOptions> {
+        let languages = &self.vocabulary.special().languages;
+        let wanted = request.language.as_ref().or(self.defaults.language.as_ref());
+        let language = match wanted.map(String::as_str) {
+            _ if languages.is_empty() => Language::None,
+            None | Some("auto") => Language::Detect,
+            Some(code) => Language::Token(*languages.get(code).ok_or_else(|| {
+                Error::InvalidInput(format!("this model has no token for the language '{code}'"))
+            })?),
+        };
+        Ok(DecodeOptions {
+            language,
+            task: request.task.unwrap_or(self.defaults.task),
+            timestamps: request.timestamps.then_some(self.defaults.max_initial_timestamp),
+            prompt: Vec::new(),
+            suppress: self.defaults.suppress.clone(),
+            begin_suppress: self.defaults.begin_suppress.clone(),
+            search: request.search,
+        })
+    }
+
+    /// Joins what was heard in the windows.
+    fn assemble(&self, samples: usize, windows: &[Window], done: &[Done], timestamps: bool) -> Transcript {
+        let seconds = |samples: usize| samples as f64 / f64::from(SAMPLE_RATE);
+        let mut transcript =
+            Transcript { duration: seconds(samples), decoded: seconds(samples), ..Transcript::default() };
+        let mut texts = Vec::with_capacity(windows.len());
+        for (window, done) in windows.iter().zip(done) {
+            let heard = &done.heard;
+            let mut tokens = Vec::new();
+            let mut sum = 0.0;
+            let mut text = String::new();
+            for piece in &heard.pieces {
+                let hypothesis = &piece.hypothesis;
+                let offset = seconds(window.range.start + piece.range.start);
+                for segment in segments(&self.vocabulary, &hypothesis.tokens, seconds(piece.range.len())) {
+                    // Of what two windows both heard, the middle of their overlap is the border.
+                    let border = seconds(window.range.start + window.overlap / 2);
+                    if !timestamps || offset + segment.end > border || window.overlap == 0 {
+                        let (start, end) = (segment.start + offset, segment.end + offset);
+                        transcript.segments.push(Segment { start, end, ..segment });
+                    }
+                }
+                text.push_str(&self.vocabulary.text(&hypothesis.tokens));
+                tokens.extend_from_slice(&hypothesis.tokens);
+                sum += hypothesis.mean_log_prob();
+                transcript.unended += usize::from(!hypothesis.ended);
+            }
+            transcript.mean_log_probs.push(sum / heard.pieces.len().max(1) as f32);
+            transcript.tokens.push(tokens);
+            transcript.timings.queued += done.queued;
+            transcript.timings.encode += heard.encode;
+            transcript.timings.decode += heard.decode;
+            texts.push(WindowText { window: window.clone(), text });
+        }
+        let language = done.first().and_then(|done| done.heard.language);
+        transcript.language = language.and_then(|token| self.vocabulary.language(token)).map(str::to_owned);
+        transcript.text = stitch(&texts);
+        transcript
+    }
+}

@@ -1,0 +1,73 @@
+//! From a checkpoint on disk to a transcriber ready to work: where `checkpoint` and `asr` meet.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::asr::model::{Model, ModelOptions};
+use crate::asr::pool::{Pool, PoolOptions};
+use crate::asr::recognizer::Task;
+use crate::asr::transcriber::{Defaults, Transcriber};
+use crate::asr::vocabulary::{SpecialTokens, Vocabulary};
+use crate::checkpoint::profile::{self, Profile};
+use crate::checkpoint::{self, Resolved};
+use crate::config::ModelArgs;
+
+/// Finds or makes the GGML file of a checkpoint, checks it, loads it, and starts its pool. `requests` is
+/// how many requests are admitted at a time.
+///
+/// # Errors
+/// When the checkpoint can't be used, or there is no memory for the states.
+pub fn transcriber(args: &ModelArgs, requests: usize) -> anyhow::Result<Transcriber> {
+    let pool = PoolOptions { states: usize::from(args.states), threads: args.threads_per_state(), requests };
+    start(checkpoint::resolve(&args.checkpoint, args.quantize)?, pool, args.cpu)
+}
+
+/// The same for a GGML file, with the profile beside it where there is one.
+///
+/// # Errors
+/// When the file can't be used, or there is no memory for the states.
+pub fn from_ggml(path: &Path, pool: PoolOptions, cpu: bool) -> anyhow::Result<Transcriber> {
+    start(checkpoint::resolve(path, None)?, pool, cpu)
+}
+
+fn start(resolved: Resolved, pool: PoolOptions, cpu: bool) -> anyhow::Result<Transcriber> {
+    let model = Model::load(&resolved.ggml, ModelOptions { gpu: !cpu })?;
+    let vocabulary = Arc::new(Vocabulary::new(&model, special_tokens(&resolved.profile.tokens)));
+    tracing::info!(
+        model = %resolved.ggml.display(),
+        weights = resolved.info.type_name,
+        states = pool.states,
+        threads = pool.threads,
+        "the model is loaded"
+    );
+    let pool = Pool::start(&model, &vocabulary, pool)?;
+    Ok(Transcriber::new(pool, vocabulary, defaults(&resolved.profile)))
+}
+
+fn special_tokens(tokens: &profile::SpecialTokens) -> SpecialTokens {
+    SpecialTokens {
+        end_of_text: tokens.eot,
+        start_of_transcript: tokens.sot,
+        translate: tokens.translate,
+        transcribe: tokens.transcribe,
+        start_of_prev: tokens.start_of_prev,
+        no_speech: tokens.no_speech,
+        no_timestamps: tokens.no_timestamps,
+        timestamp_begin: tokens.timestamp_begin,
+        languages: tokens.languages.clone(),
+    }
+}
+
+fn defaults(profile: &Profile) -> Defaults {
+    let generation = &profile.generation;
+    Defaults {
+        language: generation.language.clone(),
+        task: match generation.task.as_deref() {
+            Some("translate") => Task::Translate,
+            _ => Task::Transcribe,
+        },
+        suppress: generation.suppress_tokens.clone(),
+        begin_suppress: generation.begin_suppress_tokens.clone(),
+        max_initial_timestamp: generation.max_initial_timestamp_index,
+    }
+}

@@ -1,0 +1,88 @@
+//! The program as a user runs it.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use imesli::checkpoint::QuantType;
+
+use crate::asr::SAID;
+use crate::support::{demo, root};
+
+fn imesli(arguments: &[&str]) -> Output {
+    let ggml = demo(QuantType::Q8_0);
+    Command::new(env!("CARGO_BIN_EXE_imesli"))
+        .args(arguments)
+        .current_dir(root(""))
+        .env("IMESLI_CHECKPOINT", ggml)
+        .env("IMESLI_THREADS", "1")
+        .env_remove("RUST_LOG")
+        .output()
+        .unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+#[test]
+fn a_file_becomes_its_words_and_nothing_else_on_standard_output() {
+    let output = imesli(&["transcribe", SAID[0].0]);
+    assert_eq!(text(&output.stdout), format!("{}\n", SAID[0].1));
+    assert_eq!(output.status.code(), Some(0));
+}
+
+#[test]
+fn several_files_are_told_apart() {
+    let output = imesli(&["transcribe", SAID[0].0, SAID[1].0]);
+    let wanted: String = SAID[..2].iter().map(|(file, said)| format!("{file}: {said}\n")).collect();
+    assert_eq!(text(&output.stdout), wanted);
+}
+
+#[test]
+fn json_carries_text_times_and_tokens() {
+    let output = imesli(&["transcribe", "--format", "json", "--timestamps", "segment", SAID[2].0]);
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(json["text"], SAID[2].1);
+    assert_eq!(json["file"], SAID[2].0);
+    assert_eq!(json["language"], "en");
+    assert!(json["duration"].as_f64().unwrap() > 1.0);
+    assert_eq!(json["duration"], json["decoded"]);
+    assert!(json["segments"][0]["end"].as_f64().unwrap() > json["segments"][0]["start"].as_f64().unwrap());
+    assert!(json["windows"][0]["tokens"].as_array().unwrap().len() >= 6);
+}
+
+#[test]
+fn a_file_that_fails_does_not_keep_the_others_from_being_done() {
+    let output = imesli(&["transcribe", "Cargo.toml", SAID[0].0]);
+    assert_eq!(text(&output.stdout), format!("{}: {}\n", SAID[0].0, SAID[0].1));
+    assert!(text(&output.stderr).contains("Cargo.toml"));
+    assert_eq!(output.status.code(), Some(1));
+}
+
+#[test]
+fn an_unusable_checkpoint_is_one_clear_line_and_exit_code_2() {
+    for wrong in ["/nowhere", "Cargo.toml", "tests"] {
+        let output = imesli(&["transcribe", "--checkpoint", wrong, SAID[0].0]);
+        assert_eq!(output.status.code(), Some(2), "{wrong}");
+        let log = text(&output.stderr);
+        assert_eq!(log.lines().count(), 1, "{log}");
+        assert!(log.contains(wrong), "{log}");
+    }
+}
+
+#[test]
+fn wrong_arguments_are_exit_code_2() {
+    for wrong in [&["transcribe"][..], &["transcribe", "--beam-size", "x", "a.wav"], &["fly"]] {
+        assert_eq!(imesli(wrong).status.code(), Some(2), "{wrong:?}");
+    }
+}
+
+#[test]
+fn converting_and_transcribing_are_one_program() {
+    let out = Path::new(env!("CARGO_TARGET_TMPDIR")).join("cli-f16.bin");
+    let out = out.to_str().unwrap();
+    let made = imesli(&["convert", "--checkpoint", "checkpoint", "--quantize", "f16", "--out", out]);
+    assert_eq!(made.status.code(), Some(0), "{}", text(&made.stderr));
+    let output = imesli(&["transcribe", "--checkpoint", out, SAID[3].0]);
+    assert_eq!(text(&output.stdout), format!("{}\n", SAID[3].1));
+}
