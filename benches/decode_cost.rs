@@ -1,0 +1,143 @@
+//! The cost of our token search beside whisper.cpp's own, in one run on one machine:
+//!
+//!     cargo bench --bench decode_cost -- GGML [TOKENS] [ROUNDS] [THREADS]
+//!
+//! Both decode the same 30 s of noise to TOKENS tokens (random weights never end a text by themselves; those
+//! of `../shared/bench` have a real model's cost). The rounds alternate, so that a machine that slows down
+//! slows both. Printed are the medians, and the median of the rounds' ratios.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    missing_docs,
+    reason = "a benchmark may panic, and prints its table"
+)]
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use imesli::asr::model::{Model, ModelOptions};
+use imesli::asr::recognizer::{Cancel, DecodeOptions, Language, Recognizer, Task};
+use imesli::asr::search::SearchOptions;
+use imesli::asr::vocabulary::{SpecialTokens, Vocabulary};
+use whisper_rs::{FullParams, SamplingStrategy, WhisperContext, WhisperContextParameters, WhisperState};
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).filter(|a| a != "--bench").collect();
+    let Some(ggml) = arguments.first() else {
+        println!("decode_cost: give a GGML file");
+        return;
+    };
+    let number = |index: usize, default: usize| arguments.get(index).map_or(default, |a| a.parse().unwrap());
+    let (tokens, rounds, threads) = (number(1, 50), number(2, 5), number(3, 2));
+    let noise = noise();
+    let mut ours = ours(ggml, threads);
+    let mut theirs = Theirs::new(ggml, threads);
+    println!("{ggml}, {tokens} tokens, {rounds} rounds, {threads} threads; ms per step");
+    println!("| search | whisper.cpp | imesli | ratio (imesli / whisper.cpp) |\n|---|---|---|---|");
+    for beams in [1_usize, 5] {
+        let mut pairs = Vec::new();
+        for _ in 0..rounds {
+            let wcpp = theirs.decode(&noise, i32::try_from(beams).unwrap(), tokens);
+            let options = options(&ours.1, beams, tokens);
+            let heard = ours.0.recognize(&noise, &options, &Cancel::default()).unwrap();
+            assert_eq!(heard.pieces[0].hypothesis.tokens.len(), tokens, "the text ended by itself");
+            pairs.push((wcpp / tokens as f64, heard.decode.as_secs_f64() * 1e3 / tokens as f64));
+        }
+        let (wcpp, imesli) = (median(pairs.iter().map(|p| p.0)), median(pairs.iter().map(|p| p.1)));
+        let ratio = median(pairs.iter().map(|p| p.1 / p.0));
+        println!(
+            "| {} | {wcpp:.2} | {imesli:.2} | {ratio:.2} |",
+            if beams == 1 { "greedy" } else { "beam 5" }
+        );
+    }
+}
+
+fn median(values: impl Iterator<Item = f64>) -> f64 {
+    let mut all: Vec<f64> = values.collect();
+    all.sort_by(f64::total_cmp);
+    all[all.len() / 2]
+}
+
+fn noise() -> Vec<f32> {
+    let mut state = 1u32;
+    (0..480_000)
+        .map(|_| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 8) as f32 / (1 << 24) as f32 - 0.5
+        })
+        .collect()
+}
+
+fn ours(ggml: &str, threads: usize) -> (Recognizer, Arc<Vocabulary>) {
+    let model = Model::load(Path::new(ggml), ModelOptions::default()).unwrap();
+    let stock = model.stock_tokens();
+    let special = SpecialTokens {
+        end_of_text: stock.end_of_text,
+        start_of_transcript: stock.start_of_transcript,
+        translate: Some(stock.translate),
+        transcribe: Some(stock.transcribe),
+        start_of_prev: Some(stock.start_of_prev),
+        no_speech: Some(stock.no_speech),
+        no_timestamps: Some(stock.no_timestamps),
+        timestamp_begin: Some(stock.timestamp_begin),
+        languages: [("en".to_owned(), stock.start_of_transcript + 1)].into(),
+    };
+    let vocabulary = Arc::new(Vocabulary::new(&model, special));
+    (Recognizer::new(model.new_state(threads).unwrap(), Arc::clone(&vocabulary)), vocabulary)
+}
+
+fn options(vocabulary: &Vocabulary, beams: usize, tokens: usize) -> DecodeOptions {
+    let special = vocabulary.special();
+    DecodeOptions {
+        language: Language::Token(special.languages["en"]),
+        task: Task::Transcribe,
+        timestamps: None,
+        prompt: Vec::new(),
+        suppress: vec![special.end_of_text],
+        begin_suppress: Vec::new(),
+        search: SearchOptions { beams, max_new_tokens: tokens, ..SearchOptions::default() },
+    }
+}
+
+struct Theirs {
+    state: WhisperState,
+    threads: usize,
+}
+
+impl Theirs {
+    fn new(ggml: &str, threads: usize) -> Self {
+        let mut parameters = WhisperContextParameters::default();
+        parameters.flash_attn(true);
+        let context = WhisperContext::new_with_params(ggml, parameters).unwrap();
+        Self { state: context.create_state().unwrap(), threads }
+    }
+
+    /// Milliseconds of `whisper_full` less those of spectrogram and encoder.
+    fn decode(&mut self, samples: &[f32], beams: i32, tokens: usize) -> f64 {
+        let begin = Instant::now();
+        self.state.pcm_to_mel(samples, self.threads).unwrap();
+        self.state.encode(0, self.threads).unwrap();
+        let encode = begin.elapsed();
+        let strategy = match beams {
+            1 => SamplingStrategy::Greedy { best_of: 1 },
+            beam_size => SamplingStrategy::BeamSearch { beam_size, patience: -1.0 },
+        };
+        let mut parameters = FullParams::new(strategy);
+        parameters.set_n_threads(i32::try_from(self.threads).unwrap());
+        parameters.set_language(Some("en"));
+        parameters.set_no_context(true);
+        parameters.set_no_timestamps(true);
+        parameters.set_single_segment(true);
+        parameters.set_temperature_inc(0.0);
+        parameters.set_suppress_blank(false);
+        parameters.set_max_tokens(i32::try_from(tokens - 1).unwrap());
+        parameters.set_print_progress(false);
+        let begin = Instant::now();
+        self.state.full(parameters, samples).unwrap();
+        let decode: Duration = begin.elapsed().saturating_sub(encode);
+        decode.as_secs_f64() * 1e3
+    }
+}
