@@ -80,18 +80,20 @@ fn fifty_interleaved_requests_give_the_same_text_each() {
 
 #[test]
 fn a_long_recording_is_put_together_from_its_windows() {
-    let one = samples(SAID[3].0);
+    // In changing order: what repeats for long misleads so small a model.
+    let order = [3, 0, 2, 1, 3, 2, 0, 1, 2, 3, 1, 0, 1, 2, 0, 3];
+    let inputs: Vec<Arc<[f32]>> = SAID.iter().map(|(file, _)| samples(file)).collect();
     let pause = vec![0.0; 8_000];
-    let long: Vec<f32> = (0..10).flat_map(|_| one.iter().chain(&pause)).copied().collect();
+    let long: Vec<f32> = order.iter().flat_map(|i| inputs[*i].iter().chain(&pause)).copied().collect();
+    let wanted = order.map(|i| SAID[i].1).join(" ");
     let transcriber = transcriber(QuantType::Q8_0, PoolOptions { states: 2, threads: 1, requests: 1 });
     let mut seen = Vec::new();
     let permit = transcriber.admit().unwrap();
     let (request, cancel) = (greedy(), Cancel::default());
     let work = transcriber.transcribe(long.into(), &request, permit, &cancel, |p| seen.push(p));
     let found = wait(work).unwrap();
-    let wanted = [SAID[3].1; 10].join(" ");
     let errors = word_errors(&wanted, &found.text);
-    assert!(errors <= 3, "{errors} errors in 100 words: {}", found.text);
+    assert!(errors <= 2, "{errors} errors in 96 words: {}", found.text);
     assert!(found.tokens.len() > 1);
     assert_eq!(seen.last().map(|p| (p.done, p.total)), Some((found.tokens.len(), found.tokens.len())));
     assert!(found.segments.windows(2).all(|pair| pair[0].start <= pair[1].start));
