@@ -1,24 +1,59 @@
 //! Command line and environment: one typed, checked configuration.
 
+mod serve;
+
+pub use serve::{ServeArgs, TlsFiles};
+
+use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::error::ErrorKind;
+use clap::parser::ValueSource;
+use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use crate::asr::recognizer::Task;
 use crate::asr::search::SearchOptions;
 use crate::asr::transcriber::Request;
 use crate::checkpoint::QuantType;
 
-/// Speech to text for your own fine-tuned Whisper model.
+/// Speech to text for your own fine-tuned Whisper model. Without a command, it serves.
 #[derive(Debug, Parser)]
 #[command(name = "imesli", version, about, propagate_version = true)]
 pub struct Cli {
     /// How much is logged, on standard error: error, warn, info, debug or trace, in any case.
     #[arg(long, global = true, env = "IMESLI_LOG_LEVEL", default_value = "info", value_parser = log_level)]
     pub log_level: tracing::Level,
-    /// What to do.
+    /// What to do instead of serving.
     #[command(subcommand)]
-    pub command: Command,
+    pub command: Option<Command>,
+    /// The server.
+    #[command(flatten)]
+    pub serve: ServeArgs,
+}
+
+impl Cli {
+    /// Reads the arguments. An option of the server in front of another command is an error: that command
+    /// has options of its own, and would not see it.
+    ///
+    /// # Errors
+    /// What clap has to say, help and version included.
+    pub fn read(arguments: impl IntoIterator<Item: Into<OsString> + Clone>) -> Result<Self, clap::Error> {
+        let matches = Self::command().try_get_matches_from(arguments)?;
+        if let (Some((command, _)), Some(stray)) = (matches.subcommand(), stray_option(&matches)) {
+            let message = format!("--{stray} is an option of the server here; put it after '{command}'\n");
+            return Err(Self::command().error(ErrorKind::ArgumentConflict, message));
+        }
+        Self::from_arg_matches(&matches)
+    }
+}
+
+/// An option other than the global one that was given on the command line.
+fn stray_option(matches: &ArgMatches) -> Option<String> {
+    let given = |id: &&str| matches.value_source(id) == Some(ValueSource::CommandLine);
+    let mut ids = matches.ids().map(clap::Id::as_str).filter(|id| *id != "log_level");
+    // Groups of flattened arguments have ids, too, and no source of their own.
+    ids.find(|id| id.chars().all(|c| c.is_lowercase() || c == '_') && given(id))
+        .map(|id| id.replace('_', "-"))
 }
 
 /// The subcommands.
@@ -56,9 +91,10 @@ pub struct ModelArgs {
     /// The type of the weights to use, and to convert to if that has not been done [default: q8_0, or what is there].
     #[arg(long, env = "IMESLI_QUANTIZE", value_name = "TYPE", value_enum)]
     pub quantize: Option<QuantType>,
-    /// Windows that are decoded at the same time; each costs memory.
-    #[arg(long, env = "IMESLI_STATES", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
-    pub states: u16,
+    /// Windows that are decoded at the same time; each costs memory, for whisper-small about 0.45 GB
+    /// [default: one for each four cores, as far as memory goes].
+    #[arg(long, env = "IMESLI_STATES", value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub states: Option<u16>,
     /// Threads for each of them [default: the cores, shared among the states].
     #[arg(long, env = "IMESLI_THREADS", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub threads: Option<u16>,
@@ -67,12 +103,42 @@ pub struct ModelArgs {
     pub cpu: bool,
 }
 
+/// Cores for each state: with fewer a single message takes long, with more they are badly used.
+const CORES_PER_STATE: usize = 4;
+/// What a state of a small model needs, and what is left to its weights and the rest.
+const STATE_BYTES: u64 = 512 << 20;
+
 impl ModelArgs {
+    /// States of the model.
+    pub fn states(&self) -> usize {
+        self.states.map_or_else(|| default_states(cores(), memory()), usize::from)
+    }
+
     /// Threads for each state.
     pub fn threads_per_state(&self) -> usize {
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        self.threads.map_or_else(|| (cores / usize::from(self.states)).max(1), usize::from)
+        self.threads.map_or_else(|| (cores() / self.states()).max(1), usize::from)
     }
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// One for each [`CORES_PER_STATE`], as many as fit into the memory beside the weights, at least one.
+fn default_states(cores: usize, memory: Option<u64>) -> usize {
+    let fit = memory.map_or(usize::MAX, |bytes| (bytes.saturating_sub(STATE_BYTES) / STATE_BYTES) as usize);
+    (cores / CORES_PER_STATE).min(fit).clamp(1, 64)
+}
+
+/// Bytes of memory that are free, or that this container may use; `None` where the system does not say.
+fn memory() -> Option<u64> {
+    let read = |path| std::fs::read_to_string(path).ok();
+    let free = read("/proc/meminfo").and_then(|text| {
+        let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+        line.trim().strip_suffix(" kB")?.parse::<u64>().ok()?.checked_mul(1024)
+    });
+    let allowed = read("/sys/fs/cgroup/memory.max").and_then(|text| text.trim().parse().ok());
+    free.into_iter().chain(allowed).min()
 }
 
 /// How speech is turned into text.
@@ -164,15 +230,14 @@ mod tests {
 
     fn transcribe(arguments: &[&str]) -> Result<TranscribeArgs, clap::Error> {
         let all = ["imesli", "transcribe"].iter().chain(arguments);
-        match Cli::try_parse_from(all)?.command {
-            Command::Transcribe(args) => Ok(args),
-            Command::Convert(_) => unreachable!("asked for transcribe"),
+        match Cli::read(all)?.command {
+            Some(Command::Transcribe(args)) => Ok(args),
+            other => unreachable!("asked for transcribe, got {other:?}"),
         }
     }
 
     #[test]
     fn the_arguments_are_consistent() {
-        use clap::CommandFactory;
         Cli::command().debug_assert();
     }
 
@@ -196,6 +261,23 @@ mod tests {
         assert!(transcribe(&["a.wav", "--states", "0"]).is_err());
         assert!(transcribe(&["a.wav", "--quantize", "q9"]).is_err());
         assert!(transcribe(&[]).is_err());
+    }
+
+    #[test]
+    fn states_follow_cores_and_memory() {
+        assert_eq!(default_states(1, None), 1);
+        assert_eq!(default_states(16, None), 4);
+        assert_eq!(default_states(16, Some(1 << 30)), 1);
+        assert_eq!(default_states(16, Some(2 << 30)), 3);
+        assert_eq!(default_states(16, Some(0)), 1);
+        assert_eq!(default_states(1000, None), 64);
+    }
+
+    #[test]
+    fn options_of_the_server_do_not_get_lost_before_a_command() {
+        let error = Cli::read(["imesli", "--checkpoint", "x", "transcribe", "a.wav"]).unwrap_err();
+        assert!(error.to_string().contains("--checkpoint"), "{error}");
+        assert!(Cli::read(["imesli", "--log-level", "warn", "transcribe", "a.wav"]).is_ok());
     }
 
     #[test]

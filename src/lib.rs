@@ -20,4 +20,5 @@ pub mod config;
 pub mod error;
 pub mod load;
 pub mod logging;
+pub mod serve;
 pub mod transcribe;

@@ -18,7 +18,7 @@ use crate::config::ModelArgs;
 /// # Errors
 /// When the checkpoint can't be used, or there is no memory for the states.
 pub fn transcriber(args: &ModelArgs, requests: usize) -> anyhow::Result<Transcriber> {
-    let pool = PoolOptions { states: usize::from(args.states), threads: args.threads_per_state(), requests };
+    let pool = PoolOptions { states: args.states(), threads: args.threads_per_state(), requests };
     start(checkpoint::resolve(&args.checkpoint, args.quantize)?, pool, args.cpu)
 }
 

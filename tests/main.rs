@@ -11,4 +11,5 @@ mod asr;
 mod audio;
 mod checkpoint;
 mod cli;
+mod serve;
 mod support;

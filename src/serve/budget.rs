@@ -1,0 +1,54 @@
+//! A bound on something that many hold a part of: bytes in memory, bytes on disk.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// How much may be held in all.
+#[derive(Debug)]
+pub(super) struct Budget {
+    limit: u64,
+    used: AtomicU64,
+}
+
+/// A part of it, given back when dropped.
+#[derive(Debug)]
+pub(super) struct Reservation {
+    budget: Arc<Budget>,
+    amount: u64,
+}
+
+impl Budget {
+    pub(super) fn new(limit: u64) -> Arc<Self> {
+        Arc::new(Self { limit, used: AtomicU64::new(0) })
+    }
+
+    /// `None` when that much is not left.
+    pub(super) fn reserve(self: &Arc<Self>, amount: u64) -> Option<Reservation> {
+        let more = |used: u64| used.checked_add(amount).filter(|sum| *sum <= self.limit);
+        self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).ok()?;
+        Some(Reservation { budget: Arc::clone(self), amount })
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        self.budget.used.fetch_sub(self.amount, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_given_back_can_be_had_again() {
+        let budget = Budget::new(10);
+        let first = budget.reserve(6);
+        assert!(first.is_some());
+        assert!(budget.reserve(5).is_none());
+        assert!(budget.reserve(u64::MAX).is_none());
+        assert!(budget.reserve(4).is_some());
+        drop(first);
+        assert!(budget.reserve(10).is_some());
+    }
+}

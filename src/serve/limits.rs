@@ -1,0 +1,69 @@
+//! The bounds of a server, each with its default.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+const MIB: u64 = 1 << 20;
+
+/// What a client may ask of a server, and for how long.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// The largest message, and the largest frame.
+    pub message_bytes: usize,
+    /// The longest recording.
+    pub audio_seconds: u32,
+    /// Connections at a time.
+    pub connections: usize,
+    /// Audio of one connection that waits or is being worked on.
+    pub jobs_per_connection: usize,
+    /// Bytes of waiting messages and of decoded audio, all connections together.
+    pub memory_bytes: u64,
+    /// Uploads at a time.
+    pub uploads: usize,
+    /// Of those, how many one connection may have started.
+    pub uploads_per_connection: usize,
+    /// The largest upload.
+    pub upload_bytes: u64,
+    /// Bytes of all uploads together; what is not small lies on disk.
+    pub spool_bytes: u64,
+    /// Where it lies.
+    pub spool_dir: PathBuf,
+    /// How long an upload is remembered without a further chunk.
+    pub upload_idle: Duration,
+    /// How long an upload may take in all.
+    pub upload_total: Duration,
+    /// How long a connection may stay without a message. Zero: for ever.
+    pub idle: Duration,
+    /// How often a connection is pinged; one that sends nothing at all for twice as long is gone.
+    pub ping: Duration,
+    /// How long a client may take to read what it is sent.
+    pub write: Duration,
+    /// How long a TLS handshake and a request's head may take each.
+    pub handshake: Duration,
+    /// How long running work may go on after a shutdown was asked for.
+    pub shutdown: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            message_bytes: 64 << 20,
+            audio_seconds: 2 * 3600,
+            connections: 256,
+            jobs_per_connection: 16,
+            memory_bytes: 1024 * MIB,
+            uploads: 64,
+            uploads_per_connection: 8,
+            upload_bytes: 1024 * MIB,
+            spool_bytes: 4096 * MIB,
+            spool_dir: std::env::temp_dir(),
+            upload_idle: Duration::from_secs(600),
+            upload_total: Duration::from_secs(3600),
+            idle: Duration::from_secs(3600),
+            ping: Duration::from_secs(20),
+            write: Duration::from_secs(30),
+            handshake: Duration::from_secs(10),
+            shutdown: Duration::from_secs(30),
+        }
+    }
+}

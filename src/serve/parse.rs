@@ -1,0 +1,137 @@
+//! The text of a message to what it asks for.
+
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+
+use super::failure::Failure;
+use super::protocol::{ClientMessage, Code, Id, Options};
+
+/// Reads one message. The failure names the field, and the audio when that much could be read.
+pub(super) fn parse(text: &str) -> Result<ClientMessage, Failure> {
+    let value: Value = serde_json::from_str(text)
+        .map_err(|error| Failure::new(Code::InvalidJson, format!("Invalid JSON: {error}")))?;
+    let Value::Object(fields) = value else {
+        return Err(Failure::new(Code::InvalidJson, "Invalid JSON: a message is an object"));
+    };
+    let kind = fields.get("type").and_then(Value::as_str).unwrap_or_default().to_owned();
+    match kind.as_str() {
+        "audio" => {
+            let audio_id = fields.get("audio_id").and_then(|id| Id::deserialize(id).ok());
+            let wrong = |failure| Failure { audio_id: audio_id.clone(), ..failure };
+            let options = options(&fields).map_err(wrong)?;
+            Ok(ClientMessage::Audio(typed(fields, Code::MessageProcessingError).map_err(wrong)?, options))
+        }
+        "ping" => Ok(ClientMessage::Ping),
+        "status" => Ok(ClientMessage::Status),
+        "device_info" => Ok(ClientMessage::DeviceInfo(fields)),
+        "upload_start" => {
+            let required = ["upload_id", "file_name", "file_size", "total_chunks"];
+            has(&fields, Code::MissingUploadParams, &required)?;
+            let options = options(&fields)?;
+            Ok(ClientMessage::UploadStart(typed(fields, Code::UploadStartError)?, options))
+        }
+        "upload_chunk" => {
+            has(&fields, Code::MissingChunkParams, &["upload_id", "chunk_index", "chunk_data"])?;
+            Ok(ClientMessage::UploadChunk(typed(fields, Code::UploadChunkError)?))
+        }
+        "upload_complete" => {
+            has(&fields, Code::MissingUploadId, &["upload_id"])?;
+            let options = options(&fields)?;
+            Ok(ClientMessage::UploadComplete(typed(fields, Code::UploadCompleteError)?, options))
+        }
+        "upload_error" => Ok(ClientMessage::UploadError(typed(fields, Code::MessageProcessingError)?)),
+        "" => Err(Failure::new(Code::UnknownMessageType, "Unknown message type: `type` is missing")),
+        other => {
+            let name: String = other.chars().take(64).collect();
+            Err(Failure::new(Code::UnknownMessageType, format!("Unknown message type: {name}")))
+        }
+    }
+}
+
+/// Whether all of these fields are there; `null` is as good as nothing.
+fn has(fields: &Map<String, Value>, code: Code, names: &[&str]) -> Result<(), Failure> {
+    let missing: Vec<_> =
+        names.iter().copied().filter(|name| fields.get(*name).is_none_or(Value::is_null)).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::new(code, format!("Missing: {}", missing.join(", "))))
+}
+
+fn options(fields: &Map<String, Value>) -> Result<Options, Failure> {
+    // From a copy of these fields alone: the audio beside them may be long.
+    let names = ["language", "task", "prompt", "timestamps", "beam_size"];
+    let some = names.iter().filter_map(|name| Some(((*name).to_owned(), fields.get(*name)?.clone())));
+    typed(some.collect(), Code::MessageProcessingError)
+}
+
+fn typed<T: DeserializeOwned>(fields: Map<String, Value>, code: Code) -> Result<T, Failure> {
+    serde_path_to_error::deserialize(Value::Object(fields)).map_err(|error| {
+        let field = error.path().to_string();
+        let inner = error.into_inner();
+        let message = if field == "." { inner.to_string() } else { format!("{field}: {inner}") };
+        Failure::new(code, message)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)] // A test may fail by panicking.
+    use super::*;
+
+    fn code(text: &str) -> (Code, String) {
+        let failure = parse(text).unwrap_err();
+        (failure.code, failure.message)
+    }
+
+    #[test]
+    fn fields_that_nobody_knows_are_ignored() {
+        let message = parse(r#"{"type":"audio","audio_data":"","file_name":7,"colour":"red"}"#).unwrap();
+        let ClientMessage::Audio(audio, options) = message else { panic!("{message:?}") };
+        assert_eq!((audio.audio_data.as_str(), audio.format, audio.audio_id), ("", None, None));
+        assert_eq!(options, Options::default());
+    }
+
+    #[test]
+    fn null_is_as_good_as_absent() {
+        let text = r#"{"type":"audio","audio_data":"","audio_id":null,"language":null,"timestamps":null}"#;
+        assert!(parse(text).is_ok());
+        assert_eq!(code(r#"{"type":"upload_complete","upload_id":null}"#).0, Code::MissingUploadId);
+    }
+
+    #[test]
+    fn numbers_are_names_too() {
+        let message = parse(r#"{"type":"upload_complete","upload_id":7}"#).unwrap();
+        let ClientMessage::UploadComplete(complete, _) = message else { panic!("{message:?}") };
+        assert_eq!(complete.upload_id, Id::Number(7.into()));
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        for (text, wanted, named) in [
+            ("{", Code::InvalidJson, "line 1"),
+            ("[]", Code::InvalidJson, "object"),
+            ("{}", Code::UnknownMessageType, "type"),
+            (r#"{"type":"fly"}"#, Code::UnknownMessageType, "fly"),
+            (r#"{"type":7}"#, Code::UnknownMessageType, "type"),
+            (r#"{"type":"audio"}"#, Code::MessageProcessingError, "audio_data"),
+            (r#"{"type":"audio","audio_data":7}"#, Code::MessageProcessingError, "audio_data"),
+            (r#"{"type":"audio","audio_data":"","task":"sing"}"#, Code::MessageProcessingError, "task"),
+            (r#"{"type":"audio","audio_data":"","beam_size":-1}"#, Code::MessageProcessingError, "beam_size"),
+            (r#"{"type":"upload_start","upload_id":"a"}"#, Code::MissingUploadParams, "file_name"),
+            (r#"{"type":"upload_chunk","upload_id":"a"}"#, Code::MissingChunkParams, "chunk_index"),
+            (r#"{"type":"upload_complete"}"#, Code::MissingUploadId, "upload_id"),
+        ] {
+            let (code, message) = code(text);
+            assert_eq!(code, wanted, "{text}");
+            assert!(message.contains(named), "{text}: {message}");
+        }
+    }
+
+    #[test]
+    fn an_error_says_which_audio_when_it_knows() {
+        let failure = parse(r#"{"type":"audio","audio_id":"a1"}"#).unwrap_err();
+        assert_eq!(failure.audio_id, Some(Id::Text("a1".into())));
+    }
+}

@@ -1,0 +1,287 @@
+//! The messages of the wire protocol, as they are written: types alone.
+//!
+//! Field names and codes are frozen, because clients in the field know them. Fields may be added.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Number, Value};
+
+/// The name of an audio or of an upload, given by the client and sent back as it came.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Id {
+    /// Usually a UUID; any text will do.
+    Text(String),
+    /// Some clients count.
+    Number(Number),
+}
+
+impl Id {
+    /// A fresh one.
+    pub fn random() -> Self {
+        Self::Text(uuid::Uuid::new_v4().to_string())
+    }
+}
+
+impl fmt::Display for Id {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Text(text) => f.write_str(&text.escape_debug().to_string()),
+            Self::Number(number) => number.fmt(f),
+        }
+    }
+}
+
+/// A message from a client.
+#[derive(Debug, PartialEq)]
+pub enum ClientMessage {
+    /// Transcribe this audio.
+    Audio(Audio, Options),
+    /// Are you there?
+    Ping,
+    /// What are you doing?
+    Status,
+    /// What the client is; for the log.
+    DeviceInfo(Map<String, Value>),
+    /// A file will come in chunks.
+    UploadStart(UploadStart, Options),
+    /// One of them.
+    UploadChunk(UploadChunk),
+    /// That was the last: transcribe it.
+    UploadComplete(UploadComplete, Options),
+    /// The client gives an upload up.
+    UploadError(UploadError),
+}
+
+/// `audio`.
+#[derive(Debug, PartialEq, Deserialize)]
+pub struct Audio {
+    /// A whole audio file in base64.
+    pub audio_data: String,
+    /// "base64", which is also the default.
+    pub format: Option<String>,
+    /// A fresh one when absent.
+    pub audio_id: Option<Id>,
+}
+
+/// What a message may say about decoding; the server's own settings hold where it is silent.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+pub struct Options {
+    /// A language's code, or `auto`.
+    pub language: Option<String>,
+    /// `transcribe` or `translate`.
+    pub task: Option<TaskName>,
+    /// Earlier text, for context.
+    pub prompt: Option<String>,
+    /// Which times the answer carries.
+    pub timestamps: Option<TimestampsName>,
+    /// Sequences that the search keeps, at most the server's own setting.
+    pub beam_size: Option<usize>,
+}
+
+/// `task`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TaskName {
+    /// Write it down in its own language.
+    Transcribe,
+    /// Translate it to English.
+    Translate,
+}
+
+/// `timestamps`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TimestampsName {
+    /// None but those of the windows.
+    None,
+    /// Those that the model writes between segments.
+    Segment,
+    /// One for each word.
+    Word,
+}
+
+/// `upload_start`.
+#[derive(Debug, PartialEq, Deserialize)]
+pub struct UploadStart {
+    /// Its name from here on, and the `audio_id` of its transcription.
+    pub upload_id: Id,
+    /// The file's name; its ending must be one of audio or video.
+    pub file_name: String,
+    /// Bytes in all.
+    pub file_size: u64,
+    /// Chunks in all.
+    pub total_chunks: u64,
+    /// Whether to go on with an upload of this name, if there is one.
+    #[serde(default)]
+    pub resume: Option<bool>,
+}
+
+/// `upload_chunk`.
+#[derive(Debug, PartialEq, Deserialize)]
+pub struct UploadChunk {
+    /// Which upload.
+    pub upload_id: Id,
+    /// Which chunk, from 0.
+    pub chunk_index: u64,
+    /// Its bytes in base64.
+    pub chunk_data: String,
+}
+
+/// `upload_complete`.
+#[derive(Debug, PartialEq, Deserialize)]
+pub struct UploadComplete {
+    /// Which upload.
+    pub upload_id: Id,
+    /// Looked at as in `upload_start`, when given.
+    pub file_name: Option<String>,
+}
+
+/// `upload_error`.
+#[derive(Debug, PartialEq, Deserialize)]
+pub struct UploadError {
+    /// Which upload.
+    pub upload_id: Option<Id>,
+    /// Why.
+    pub error: Option<Value>,
+}
+
+/// A message to a client. All but `timestamp`, which is set when it is sent.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum ServerMessage {
+    /// What the connection is doing.
+    State {
+        /// Its name.
+        state: State,
+        /// The same for people.
+        message: String,
+        /// `audio_id` and `progress`, where there are any.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        data: Option<StateData>,
+    },
+    /// The text of an audio.
+    Transcription(Box<Transcription>),
+    /// What went wrong.
+    Error {
+        /// For people.
+        message: String,
+        /// For programs.
+        code: Code,
+        /// Which audio, when known.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        audio_id: Option<Id>,
+    },
+    /// How far an upload is.
+    UploadProgress {
+        /// Which.
+        upload_id: Id,
+        /// 0 to 100.
+        progress: f64,
+        /// For people.
+        message: String,
+        /// The chunks that are there, when `resume` asked for them.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        received_chunks: Option<Vec<u64>>,
+    },
+    /// An upload is whole; its transcription follows.
+    UploadComplete {
+        /// Which.
+        upload_id: Id,
+        /// For people.
+        message: String,
+    },
+}
+
+/// The states that a connection can be in, and `pong`, which is only an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// Waiting for work.
+    Ready,
+    /// A job has begun.
+    Processing,
+    /// Its audio is being decoded.
+    Loading,
+    /// Its text is being made.
+    Transcribing,
+    /// The answer to `ping`.
+    Pong,
+}
+
+/// `data` of a `state`.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct StateData {
+    /// Which audio.
+    pub audio_id: Id,
+    /// 0 to 100, in long recordings.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub progress: Option<f64>,
+}
+
+/// `transcription`.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Transcription {
+    /// The text.
+    pub transcription: String,
+    /// Which audio.
+    pub audio_id: Id,
+    /// The language that was spoken or assumed.
+    pub language: Option<String>,
+    /// Seconds of audio that came in.
+    pub duration: f64,
+    /// Seconds of it that were decoded.
+    pub decoded: f64,
+    /// Stretches of the text with their times.
+    pub segments: Vec<Segment>,
+    /// Windows in which the model came to no end: their text may lack something.
+    pub unended: usize,
+    /// Seconds of waiting: for earlier audio of this connection, and for a free state.
+    pub queue_seconds: f64,
+    /// Seconds of work, from the base64 to the text.
+    pub processing_seconds: f64,
+}
+
+/// One of `segments`.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Segment {
+    /// Seconds from the start of the audio.
+    pub start: f64,
+    /// The same.
+    pub end: f64,
+    /// Its text.
+    pub text: String,
+}
+
+/// The codes of `error`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+#[allow(missing_docs, reason = "the names say it, and the README has the list")]
+pub enum Code {
+    InvalidJson,
+    UnknownMessageType,
+    MessageProcessingError,
+    #[serde(rename = "BASE64_DECODE_ERROR")]
+    Base64DecodeError,
+    UnsupportedFormat,
+    AudioLoadError,
+    TranscriptionError,
+    InternalError,
+    MissingUploadParams,
+    UnsupportedFileType,
+    UploadStartError,
+    MissingChunkParams,
+    UploadSessionNotFound,
+    ChunkDecodeError,
+    ChunkAddError,
+    UploadChunkError,
+    MissingUploadId,
+    UploadIncomplete,
+    FileReassembleError,
+    UploadCompleteError,
+    Overloaded,
+    PayloadTooLarge,
+    ShuttingDown,
+    Cancelled,
+}

@@ -1,0 +1,330 @@
+//! One connection, from the upgrade to the close: a reader that never waits for a transcription.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::extract::ws::{Message, WebSocket, close_code};
+use futures_util::StreamExt;
+use futures_util::stream::SplitStream;
+use tokio::sync::watch;
+use tokio::time::timeout;
+use tokio_tungstenite::tungstenite;
+
+use super::failure::Failure;
+use super::lane::{Job, Lane, Source, Work, blocking};
+use super::outbox::{Outbox, send_all};
+use super::parse::parse;
+use super::protocol::{
+    Audio, ClientMessage, Code, Id, Options, ServerMessage, State, TaskName, TimestampsName, UploadChunk,
+    UploadComplete, UploadStart,
+};
+use super::socket::Connection;
+use super::upload::{Uploads, check_name};
+use super::{Shared, Stage};
+use crate::asr::recognizer::Task;
+use crate::asr::transcriber::Request;
+
+/// How long a client may take to answer a close frame.
+const CLOSE_WAIT: Duration = Duration::from_secs(2);
+/// What the log keeps of `device_info`.
+const DEVICE_INFO_CHARS: usize = 1000;
+
+/// Serves a connection until it ends. What it has not been answered by then is given up.
+pub(super) async fn run(socket: WebSocket, shared: Arc<Shared>, connection: Arc<Connection>) {
+    let (sink, stream) = socket.split();
+    let (outbox, queue) = Outbox::new();
+    let limits = shared.limits.clone();
+    let mut writer = tokio::spawn(async move { send_all(sink, queue, &limits).await });
+    let lane = Lane::start(Arc::clone(&shared), outbox.clone(), connection.id);
+    outbox.enter(State::Ready, "", None).await;
+    let mut session = Session { shared, connection, outbox, lane, last_message: Instant::now(), messages: 0 };
+    let end = session.read(stream, &mut writer).await;
+    let Session { connection, outbox, lane, messages, .. } = session;
+    drop((lane, outbox));
+    // Each write has its deadline. The writer holds its half of the socket until here.
+    let _ = timeout(CLOSE_WAIT, &mut writer).await;
+    writer.abort();
+    let seconds = connection.age().as_secs();
+    tracing::info!(connection = connection.id, messages, seconds, reason = end, "disconnected");
+}
+
+struct Session {
+    shared: Arc<Shared>,
+    connection: Arc<Connection>,
+    outbox: Outbox,
+    lane: Lane,
+    last_message: Instant,
+    messages: u64,
+}
+
+/// Why a connection ended, for the log.
+type End = &'static str;
+
+impl Session {
+    async fn read(
+        &mut self,
+        mut stream: SplitStream<WebSocket>,
+        writer: &mut tokio::task::JoinHandle<()>,
+    ) -> End {
+        let mut pending = self.lane.pending();
+        let mut stage = self.shared.stage.clone();
+        let mut check = tokio::time::interval(self.shared.limits.ping.max(Duration::from_millis(2)) / 2);
+        let end = loop {
+            tokio::select! {
+                incoming = stream.next() => match incoming {
+                    Some(Ok(message)) => self.message(message).await,
+                    Some(Err(error)) => break self.broken(error).await,
+                    None => return "closed by the client",
+                },
+                () = drained(&mut stage, &mut pending) => {
+                    self.outbox.close(close_code::AWAY, "the server is shutting down").await;
+                    break "shutdown";
+                }
+                _ = check.tick() => if let Some(end) = self.check().await { break end },
+                _ = &mut *writer => return "the client does not read",
+            }
+        };
+        self.connection.linger();
+        // The client may still have something on the way; what counts is its own close frame.
+        let _ = timeout(CLOSE_WAIT, async { while let Some(Ok(_)) = stream.next().await {} }).await;
+        end
+    }
+
+    /// Whether the client has gone without a word, or has nothing more to say.
+    async fn check(&self) -> Option<End> {
+        let limits = &self.shared.limits;
+        if self.connection.silent_for() > 2 * limits.ping {
+            return Some("no sign of life");
+        }
+        let idle = !limits.idle.is_zero() && self.last_message.elapsed() > limits.idle;
+        if idle && *self.lane.pending().borrow() == 0 {
+            self.outbox.close(close_code::NORMAL, "idle for too long").await;
+            return Some("idle");
+        }
+        None
+    }
+
+    /// The stream failed: says why, where the client can still hear it.
+    async fn broken(&self, error: axum::Error) -> End {
+        let error = error.into_inner();
+        match error.downcast_ref::<tungstenite::Error>() {
+            Some(tungstenite::Error::Capacity(_)) => {
+                let limit = self.shared.limits.message_bytes;
+                let message =
+                    format!("Messages are limited to {limit} bytes; send longer files as an upload");
+                self.outbox.fail(Failure::new(Code::PayloadTooLarge, message)).await;
+                self.outbox.close(close_code::SIZE, "message too large").await;
+                "message too large"
+            }
+            Some(tungstenite::Error::Utf8(_)) => {
+                self.outbox.close(close_code::INVALID, "text that is not UTF-8").await;
+                "text that is not UTF-8"
+            }
+            Some(tungstenite::Error::Protocol(
+                tungstenite::error::ProtocolError::ResetWithoutClosingHandshake,
+            ))
+            | Some(tungstenite::Error::Io(_)) => "connection lost",
+            _ => {
+                self.outbox.close(close_code::PROTOCOL, "protocol error").await;
+                "protocol error"
+            }
+        }
+    }
+
+    async fn message(&mut self, message: Message) {
+        let text = match message {
+            Message::Text(text) => text,
+            Message::Binary(bytes) => match std::str::from_utf8(&bytes) {
+                // JSON in a binary frame is as good: Python's json.loads takes bytes, too.
+                Ok(text) => text.into(),
+                Err(error) => {
+                    let failure = Failure::new(Code::InvalidJson, format!("Invalid JSON: {error}"));
+                    return self.outbox.fail(failure).await;
+                }
+            },
+            Message::Ping(_) | Message::Pong(_) | Message::Close(_) => return,
+        };
+        self.last_message = Instant::now();
+        self.messages += 1;
+        let parsed = parse(&text);
+        drop(text);
+        let result = match parsed {
+            Ok(message) => self.act(message).await,
+            Err(failure) => Err(failure),
+        };
+        if let Err(failure) = result {
+            tracing::debug!(connection = self.connection.id, code = ?failure.code, "refused a message");
+            self.outbox.fail(failure).await;
+        }
+    }
+
+    async fn act(&mut self, message: ClientMessage) -> Result<(), Failure> {
+        match message {
+            ClientMessage::Audio(audio, options) => self.audio(audio, &options)?,
+            ClientMessage::Ping => self.outbox.state(State::Pong, "Server is alive", None).await,
+            ClientMessage::Status => {
+                self.outbox.state(self.outbox.current(), "Current status", None).await;
+            }
+            ClientMessage::DeviceInfo(info) => {
+                let info: String = format!("{info:?}").chars().take(DEVICE_INFO_CHARS).collect();
+                tracing::info!(connection = self.connection.id, info, "device");
+            }
+            ClientMessage::UploadStart(start, options) => self.upload_start(start, options).await?,
+            ClientMessage::UploadChunk(chunk) => self.upload_chunk(chunk).await?,
+            ClientMessage::UploadComplete(complete, options) => {
+                self.upload_complete(complete, options).await?
+            }
+            ClientMessage::UploadError(error) => {
+                tracing::info!(connection = self.connection.id, "the client gives an upload up");
+                if let Some(id) = error.upload_id {
+                    self.uploads(move |uploads| Ok(uploads.abandon(&id))).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn audio(&self, audio: Audio, options: &Options) -> Result<(), Failure> {
+        let audio_id = audio.audio_id.unwrap_or_else(Id::random);
+        let request = self.request(options).map_err(|failure| failure.about(&audio_id))?;
+        if !self.lane.has_room() {
+            return Err(self.too_many().about(&audio_id));
+        }
+        let source = Source::Message { format: audio.format, audio_data: audio.audio_data };
+        let work = self.admit(source, request);
+        self.lane.submit(Job { audio_id, work });
+        Ok(())
+    }
+
+    fn too_many(&self) -> Failure {
+        let limit = self.shared.limits.jobs_per_connection;
+        Failure::new(
+            Code::Overloaded,
+            format!("{limit} audios of this connection wait already; try again later"),
+        )
+    }
+
+    /// A place in the queue for a job and for its bytes, or why there is none.
+    fn admit(&self, source: Source, request: Request) -> Result<Work, Failure> {
+        if self.shared.stage() != Stage::Running {
+            return Err(Failure::shutting_down());
+        }
+        let size = match &source {
+            Source::Message { audio_data, .. } => audio_data.len() as u64,
+            Source::Upload(_) => 0,
+        };
+        let full = || Failure::new(Code::Overloaded, "too much audio is waiting; try again later");
+        let held = self.shared.memory.reserve(size).ok_or_else(full)?;
+        let admitted = self.shared.transcriber.admit();
+        let permit = admitted.map_err(|error| Failure::at(Code::TranscriptionError, &error))?;
+        Ok(Work { source, request, permit, held })
+    }
+
+    /// How a message wants its audio to be decoded.
+    fn request(&self, options: &Options) -> Result<Request, Failure> {
+        let wrong = |message: String| Err(Failure::new(Code::MessageProcessingError, message));
+        let mut request = self.shared.defaults.clone();
+        if options.prompt.as_ref().is_some_and(|prompt| !prompt.is_empty()) {
+            return wrong("prompt: not supported by this server yet".into());
+        }
+        if let Some(language) = &options.language {
+            request.language = Some(language.to_lowercase());
+        }
+        match options.task {
+            Some(TaskName::Transcribe) => request.task = Some(Task::Transcribe),
+            Some(TaskName::Translate) => request.task = Some(Task::Translate),
+            None => {}
+        }
+        match options.timestamps {
+            Some(TimestampsName::None) => request.timestamps = false,
+            Some(TimestampsName::Segment) => request.timestamps = true,
+            Some(TimestampsName::Word) => {
+                return wrong("timestamps: word is not supported by this server yet".into());
+            }
+            None => {}
+        }
+        if let Some(beams) = options.beam_size {
+            let most = request.search.beams;
+            if !(1..=most).contains(&beams) {
+                return wrong(format!("beam_size: must be 1 to {most}"));
+            }
+            request.search.beams = beams;
+        }
+        Ok(request)
+    }
+
+    async fn upload_start(&self, start: UploadStart, options: Options) -> Result<(), Failure> {
+        if self.shared.stage() != Stage::Running {
+            return Err(Failure::shutting_down());
+        }
+        self.request(&options)?;
+        let owner = self.connection.id;
+        let (upload_id, resume) = (start.upload_id.clone(), start.resume == Some(true));
+        let total = start.total_chunks;
+        let received = self.uploads(move |uploads| uploads.start(owner, &start, options)).await?;
+        let progress = 100.0 * received.len() as f64 / total.max(1) as f64;
+        let message = if received.is_empty() { "Upload started" } else { "Upload resumed" }.to_owned();
+        let received_chunks = resume.then_some(received);
+        self.outbox
+            .send(ServerMessage::UploadProgress { upload_id, progress, message, received_chunks })
+            .await;
+        Ok(())
+    }
+
+    async fn upload_chunk(&self, chunk: UploadChunk) -> Result<(), Failure> {
+        let upload_id = chunk.upload_id.clone();
+        let progress = self.uploads(move |uploads| uploads.chunk(&chunk)).await?;
+        let message = format!("Received chunk {} of {}", progress.received, progress.total);
+        let progress = progress.percent();
+        self.outbox
+            .send(ServerMessage::UploadProgress { upload_id, progress, message, received_chunks: None })
+            .await;
+        Ok(())
+    }
+
+    /// The upload stays as it is when there is no room for its transcription, so that it can be asked again.
+    async fn upload_complete(&self, complete: UploadComplete, options: Options) -> Result<(), Failure> {
+        if let Some(name) = &complete.file_name {
+            check_name(name)?;
+        }
+        self.request(&options)?;
+        let id = complete.upload_id;
+        if self.shared.stage() != Stage::Running {
+            return Err(Failure::shutting_down().about(&id));
+        }
+        if !self.lane.has_room() {
+            return Err(self.too_many().about(&id));
+        }
+        let admitted = self.shared.transcriber.admit();
+        let permit = admitted.map_err(|error| Failure::at(Code::UploadCompleteError, &error).about(&id))?;
+        let name = id.clone();
+        let whole = self.uploads(move |uploads| uploads.finish(&name)).await?;
+        let options = if options == Options::default() { whole.options } else { options };
+        let request = self.request(&options)?;
+        let message = "Upload complete, processing audio...".to_owned();
+        self.outbox.send(ServerMessage::UploadComplete { upload_id: id.clone(), message }).await;
+        let source = Source::Upload(whole.spool);
+        self.lane.submit(Job {
+            audio_id: id,
+            work: Ok(Work { source, request, permit, held: whole.reservation }),
+        });
+        Ok(())
+    }
+
+    /// Works on the uploads on a thread where waiting for the disk does no harm.
+    async fn uploads<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Uploads) -> Result<T, Failure> + Send + 'static,
+    ) -> Result<T, Failure> {
+        let shared = Arc::clone(&self.shared);
+        let done = blocking(move || work(&shared.uploads)).await;
+        done.unwrap_or_else(|error| Err(Failure::at(Code::InternalError, &error)))
+    }
+}
+
+/// Waits until the server shuts down and all that was asked for has been answered.
+async fn drained(stage: &mut watch::Receiver<Stage>, pending: &mut watch::Receiver<usize>) {
+    if stage.wait_for(|stage| *stage != Stage::Running).await.is_ok() {
+        let _ = pending.wait_for(|jobs| *jobs == 0).await;
+    }
+}

@@ -1,0 +1,61 @@
+//! TLS: from the files of a certificate and its key to what takes connections.
+
+use std::fmt;
+use std::path::Path;
+use std::time::Duration;
+
+use native_tls::{Identity, Protocol};
+use tokio::net::TcpStream;
+use tokio_native_tls::{TlsAcceptor, TlsStream};
+
+use super::keys;
+use crate::error::{Error, Result};
+
+/// Takes TLS connections. Its key is not shown.
+#[derive(Clone)]
+pub struct Acceptor(TlsAcceptor);
+
+impl fmt::Debug for Acceptor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Acceptor(***)")
+    }
+}
+
+impl Acceptor {
+    /// Reads a certificate chain and its private key, both PEM; the key as PKCS#8, PKCS#1 or SEC1.
+    ///
+    /// # Errors
+    /// [`Error::InvalidInput`] names the file that can't be used, and why.
+    pub fn from_files(cert: &Path, key: &Path) -> Result<Self> {
+        let wrong = |path: &Path, why: String| Error::InvalidInput(format!("{} {why}", path.display()));
+        let read = |path: &Path| std::fs::read(path).map_err(|e| wrong(path, format!("can't be read: {e}")));
+        let chain = read(cert)?;
+        let blocks = pem::parse_many(&chain).map_err(|e| wrong(cert, format!("is no PEM file: {e}")))?;
+        if !blocks.iter().any(|block| block.tag() == "CERTIFICATE") {
+            return Err(wrong(cert, "holds no certificate".into()));
+        }
+        let pkcs8 = keys::to_pkcs8(&read(key)?).map_err(|why| wrong(key, why))?;
+        let unusable =
+            |e: native_tls::Error| wrong(cert, format!("and {} can't be used for TLS: {e}", key.display()));
+        let identity = Identity::from_pkcs8(&chain, pkcs8.as_bytes()).map_err(unusable)?;
+        let acceptor = native_tls::TlsAcceptor::builder(identity)
+            .min_protocol_version(Some(Protocol::Tlsv12))
+            .build()
+            .map_err(unusable)?;
+        Ok(Self(acceptor.into()))
+    }
+
+    /// The handshake, in so much time at most. Never to be awaited where connections are accepted: a client
+    /// that stalls would hold up all others.
+    pub(super) async fn accept(
+        &self,
+        stream: TcpStream,
+        within: Duration,
+    ) -> std::result::Result<TlsStream<TcpStream>, String> {
+        match tokio::time::timeout(within, self.0.accept(stream)).await {
+            Ok(Ok(stream)) => Ok(stream),
+            Ok(Err(error)) => Err(error.to_string()),
+            Err(_) => Err("the TLS handshake took too long".to_owned()),
+        }
+    }
+}

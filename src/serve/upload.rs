@@ -1,0 +1,247 @@
+//! Files that come in chunks. They belong to their id, not to a connection: who lost one goes on from another.
+
+use std::collections::{BTreeMap, HashMap};
+use std::io;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use super::base64;
+use super::budget::{Budget, Reservation};
+use super::failure::Failure;
+use super::limits::Limits;
+use super::protocol::{Code, Id, Options, UploadChunk, UploadStart};
+use super::spool::{Piece, Spool};
+
+/// Enough for a gigabyte in chunks of 8 kB.
+const MAX_CHUNKS: u64 = 1 << 17;
+
+/// The endings of files that may hold audio. What is in them is seen when they are decoded.
+const ENDINGS: &[&str] = &[
+    "3gp", "aac", "aif", "aifc", "aiff", "alac", "caf", "flac", "m4a", "m4b", "m4v", "mka", "mkv", "mov",
+    "mp1", "mp2", "mp3", "mp4", "mpga", "oga", "ogg", "ogv", "opus", "wav", "wave", "weba", "webm",
+];
+
+#[derive(Debug)]
+struct Upload {
+    /// The connection that began it.
+    owner: u64,
+    file_size: u64,
+    total_chunks: u64,
+    options: Options,
+    chunks: BTreeMap<u64, Piece>,
+    received: u64,
+    spool: Spool,
+    reservation: Reservation,
+    begun: Instant,
+    touched: Instant,
+}
+
+/// An upload that is whole.
+#[derive(Debug)]
+pub(super) struct Whole {
+    pub(super) spool: Spool,
+    pub(super) options: Options,
+    /// Its share of the disk, held until the file is gone.
+    pub(super) reservation: Reservation,
+}
+
+/// How far an upload is.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Progress {
+    pub(super) received: u64,
+    pub(super) total: u64,
+}
+
+impl Progress {
+    pub(super) fn percent(self) -> f64 {
+        100.0 * self.received as f64 / self.total.max(1) as f64
+    }
+}
+
+/// All uploads. The functions may wait for the disk.
+#[derive(Debug)]
+pub(super) struct Uploads {
+    all: Mutex<HashMap<Id, Arc<Mutex<Upload>>>>,
+    limits: Limits,
+    disk: Arc<Budget>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // A panic in the middle of a chunk leaves at most bytes that no piece names.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn not_found(id: &Id) -> Failure {
+    Failure::new(
+        Code::UploadSessionNotFound,
+        format!("There is no upload '{id}'; it may have been forgotten"),
+    )
+}
+
+fn disk(error: &io::Error) -> Failure {
+    tracing::error!("an upload can't be spooled: {error}");
+    Failure::internal()
+}
+
+/// Whether a file's ending is that of audio or video. A name without one tells nothing, and passes.
+pub(super) fn check_name(name: &str) -> Result<(), Failure> {
+    let Some(ending) = Path::new(name).extension().and_then(|e| e.to_str()) else { return Ok(()) };
+    if ENDINGS.contains(&ending.to_lowercase().as_str()) {
+        return Ok(());
+    }
+    let ending: String = ending.chars().take(16).collect();
+    Err(Failure::new(Code::UnsupportedFileType, format!("Unsupported file type: .{ending}")))
+}
+
+impl Uploads {
+    pub(super) fn new(limits: &Limits) -> Self {
+        Self { all: Mutex::default(), limits: limits.clone(), disk: Budget::new(limits.spool_bytes) }
+    }
+
+    /// Begins an upload, in place of one of that name; with `resume`, goes on with it. Returns the chunks
+    /// that are there already.
+    pub(super) fn start(
+        &self,
+        owner: u64,
+        start: &UploadStart,
+        options: Options,
+    ) -> Result<Vec<u64>, Failure> {
+        let wrong = |message: String| Failure::new(Code::UploadStartError, message);
+        check_name(&start.file_name)?;
+        if start.file_size > self.limits.upload_bytes {
+            let limit = self.limits.upload_bytes;
+            return Err(Failure::new(Code::PayloadTooLarge, format!("Uploads are limited to {limit} bytes")));
+        }
+        if start.file_size == 0 || start.total_chunks == 0 || start.total_chunks > MAX_CHUNKS {
+            return Err(wrong(format!("file_size must not be 0, total_chunks must be 1 to {MAX_CHUNKS}")));
+        }
+        let mut all = lock(&self.all);
+        if let Some(old) = all.get(&start.upload_id)
+            && start.resume == Some(true)
+        {
+            let mut old = lock(old);
+            if (old.file_size, old.total_chunks) != (start.file_size, start.total_chunks) {
+                return Err(wrong("file_size or total_chunks differ from the upload to resume".into()));
+            }
+            (old.owner, old.touched) = (owner, Instant::now());
+            return Ok(old.chunks.keys().copied().collect());
+        }
+        all.remove(&start.upload_id);
+        let full = |what: &str| Failure::new(Code::Overloaded, format!("{what}; try again later"));
+        if all.len() >= self.limits.uploads {
+            return Err(full("Too many uploads at a time"));
+        }
+        if all.values().filter(|u| lock(u).owner == owner).count() >= self.limits.uploads_per_connection {
+            return Err(full("Too many uploads at a time on this connection"));
+        }
+        let reservation =
+            self.disk.reserve(start.file_size).ok_or_else(|| full("There is no room for this upload"))?;
+        let now = Instant::now();
+        let upload = Upload {
+            owner,
+            file_size: start.file_size,
+            total_chunks: start.total_chunks,
+            options,
+            chunks: BTreeMap::new(),
+            received: 0,
+            spool: Spool::new(self.limits.spool_dir.clone()),
+            reservation,
+            begun: now,
+            touched: now,
+        };
+        all.insert(start.upload_id.clone(), Arc::new(Mutex::new(upload)));
+        Ok(Vec::new())
+    }
+
+    /// Adds a chunk, in whatever order they come.
+    pub(super) fn chunk(&self, chunk: &UploadChunk) -> Result<Progress, Failure> {
+        let wrong = |message: String| Failure::new(Code::UploadChunkError, message);
+        let index = chunk.chunk_index;
+        let upload = lock(&self.all).get(&chunk.upload_id).cloned();
+        let upload = upload.ok_or_else(|| not_found(&chunk.upload_id))?;
+        let bytes = base64::decode(&chunk.chunk_data)
+            .map_err(|error| Failure::new(Code::ChunkDecodeError, format!("Chunk {index}: {error}")))?;
+        let mut upload = lock(&upload);
+        upload.touched = Instant::now();
+        if index >= upload.total_chunks {
+            let last = upload.total_chunks - 1;
+            return Err(wrong(format!("chunk_index {index} is past the last one, {last}")));
+        }
+        if upload.chunks.contains_key(&index) {
+            return Err(Failure::new(Code::ChunkAddError, format!("Chunk {index} came twice")));
+        }
+        let received = upload.received + bytes.len() as u64;
+        if received > upload.file_size {
+            return Err(wrong(format!(
+                "Chunk {index}: more than the file_size of {} bytes",
+                upload.file_size
+            )));
+        }
+        let piece = upload.spool.append(&bytes).map_err(|error| disk(&error))?;
+        upload.received = received;
+        upload.chunks.insert(index, piece);
+        Ok(Progress { received: upload.chunks.len() as u64, total: upload.total_chunks })
+    }
+
+    /// The file, when all of it is there. One whose bytes are not as many as announced is given up.
+    pub(super) fn finish(&self, id: &Id) -> Result<Whole, Failure> {
+        let mut all = lock(&self.all);
+        let upload = all.get(id).ok_or_else(|| not_found(id))?;
+        {
+            let mut upload = lock(upload);
+            upload.touched = Instant::now();
+            let missing: Vec<u64> =
+                (0..upload.total_chunks).filter(|i| !upload.chunks.contains_key(i)).collect();
+            if !missing.is_empty() {
+                return Err(incomplete(upload.total_chunks, &missing));
+            }
+        }
+        let upload = all.remove(id).and_then(Arc::into_inner).ok_or_else(|| {
+            Failure::new(Code::UploadCompleteError, "A chunk of this upload is still being written")
+        })?;
+        drop(all);
+        let upload = upload.into_inner().unwrap_or_else(PoisonError::into_inner);
+        if upload.received != upload.file_size {
+            return Err(Failure::new(
+                Code::FileReassembleError,
+                format!("The chunks are {} bytes, file_size was {}", upload.received, upload.file_size),
+            ));
+        }
+        let pieces: Vec<Piece> = upload.chunks.into_values().collect();
+        let spool = upload.spool.arranged(&pieces).map_err(|error| disk(&error))?;
+        Ok(Whole { spool, options: upload.options, reservation: upload.reservation })
+    }
+
+    /// Gives an upload up.
+    pub(super) fn abandon(&self, id: &Id) {
+        lock(&self.all).remove(id);
+    }
+
+    /// Forgets those that are too old at `now`.
+    pub(super) fn sweep(&self, now: Instant) {
+        lock(&self.all).retain(|id, upload| {
+            let upload = lock(upload);
+            let keep = now.saturating_duration_since(upload.touched) < self.limits.upload_idle
+                && now.saturating_duration_since(upload.begun) < self.limits.upload_total;
+            if !keep {
+                tracing::info!(upload = %id, chunks = upload.chunks.len(), "upload forgotten");
+            }
+            keep
+        });
+    }
+}
+
+fn incomplete(total: u64, missing: &[u64]) -> Failure {
+    let named: Vec<String> = missing.iter().take(20).map(u64::to_string).collect();
+    let more = if missing.len() > named.len() { ", …" } else { "" };
+    let count = missing.len();
+    Failure::new(
+        Code::UploadIncomplete,
+        format!("{count} of {total} chunks are missing: {}{more}", named.join(", ")),
+    )
+}
+
+#[cfg(test)]
+#[path = "upload_tests.rs"]
+mod tests;

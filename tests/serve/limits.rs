@@ -1,0 +1,201 @@
+//! Bounds: each is told with a code, and whoever keeps to them notices nothing.
+
+use std::time::{Duration, Instant};
+
+use futures_util::{SinkExt, StreamExt};
+use imesli::asr::pool::PoolOptions;
+use imesli::serve::limits::Limits;
+use serde_json::json;
+use tokio_tungstenite::tungstenite::{Error, Message};
+
+use super::{Client, SAID, Server, Setup, audio, encoded, long_encoded};
+use crate::support::ONE;
+
+fn with(limits: Limits) -> Setup {
+    Setup { limits, ..Setup::default() }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_message_that_is_too_large_is_told_so_and_the_connection_closed() {
+    let limits = Limits { message_bytes: 1 << 20, ..Limits::default() };
+    let server = Server::start(with(limits)).await;
+    let mut other = server.client().await;
+    let mut client = server.client().await;
+    // Far more than the buffers between here and there: it can only be sent when it is read.
+    let huge = audio("a", &"A".repeat(40 << 20)).to_string();
+    let _ = client.0.send(Message::text(huge)).await;
+    client.code("PAYLOAD_TOO_LARGE").await;
+    assert_eq!(client.close_code().await, 1009);
+    other.is_alive().await;
+    // The same in frames, none of which is too large.
+    let mut client = server.client().await;
+    let (mut sink, stream) = client.0.split();
+    use tokio_tungstenite::tungstenite::protocol::frame::{
+        Frame,
+        coding::{Data, OpCode},
+    };
+    for index in 0..3 {
+        let code = if index == 0 { OpCode::Data(Data::Text) } else { OpCode::Data(Data::Continue) };
+        let frame = Frame::message(vec![b' '; 500 << 10], code, false);
+        let _ = sink.send(Message::Frame(frame)).await;
+    }
+    client = Client(sink.reunite(stream).unwrap());
+    client.code("PAYLOAD_TOO_LARGE").await;
+    assert_eq!(client.close_code().await, 1009);
+}
+
+#[tokio::test]
+async fn a_message_just_within_the_limit_is_taken() {
+    let limits = Limits { message_bytes: 1 << 20, ..Limits::default() };
+    let server = Server::start(with(limits)).await;
+    let mut client = server.client().await;
+    let mut message = audio("a", &encoded(0));
+    message["padding"] = json!("");
+    let padding = (1 << 20) - message.to_string().len();
+    message["padding"] = json!(" ".repeat(padding));
+    assert_eq!(message.to_string().len(), 1 << 20);
+    client.send(message).await;
+    assert_eq!(client.answer().await["transcription"], SAID[0].1);
+}
+
+#[tokio::test]
+async fn audio_that_is_too_long_is_refused() {
+    let limits = Limits { audio_seconds: 3, ..Limits::default() };
+    let server = Server::start(with(limits)).await;
+    let mut client = server.client().await;
+    client.send(audio("a", &encoded(3))).await;
+    let error = client.answer().await;
+    assert_eq!(error["code"], "PAYLOAD_TOO_LARGE", "{error}");
+    assert_eq!(client.state().await, "ready");
+}
+
+#[tokio::test]
+async fn a_full_house_says_so_at_once() {
+    let pool = PoolOptions { requests: 1, ..ONE };
+    let server = Server::start(Setup { pool, ..Setup::default() }).await;
+    let (mut first, mut second) = (server.client().await, server.client().await);
+    first.send(audio("a", &long_encoded(60))).await;
+    while first.state().await != "transcribing" {}
+    second.send(audio("b", &encoded(0))).await;
+    assert_eq!(second.code("OVERLOADED").await["audio_id"], "b");
+    assert_eq!(second.state().await, "ready");
+    assert_eq!(first.answer().await["type"], "transcription");
+    second.send(audio("c", &encoded(0))).await;
+    assert_eq!(second.answer().await["transcription"], SAID[0].1);
+}
+
+#[tokio::test]
+async fn one_connection_cannot_take_all_places() {
+    let limits = Limits { jobs_per_connection: 2, ..Limits::default() };
+    let server = Server::start(with(limits)).await;
+    let mut client = server.client().await;
+    client.send(audio("0", &long_encoded(40))).await;
+    client.send(audio("1", &encoded(0))).await;
+    client.send(audio("2", &encoded(0))).await;
+    let mut order = Vec::new();
+    while order.len() < 3 {
+        let answer = client.answer().await;
+        order.push((answer["audio_id"].as_str().unwrap().to_owned(), answer["type"] == "error"));
+    }
+    assert_eq!(order, [("2".into(), true), ("0".into(), false), ("1".into(), false)]);
+}
+
+#[tokio::test]
+async fn memory_for_waiting_audio_is_bounded() {
+    let limits = Limits { memory_bytes: 100_000, ..Limits::default() };
+    let server = Server::start(with(limits)).await;
+    let mut client = server.client().await;
+    client.send(audio("a", &"A".repeat(200_000))).await;
+    client.code("OVERLOADED").await;
+    assert_eq!(client.state().await, "ready");
+    // Its base64 fits, its samples don't.
+    client.send(audio("b", &encoded(0))).await;
+    let error = client.answer().await;
+    assert_eq!((&error["code"], &error["audio_id"]), (&json!("OVERLOADED"), &json!("b")));
+}
+
+#[tokio::test]
+async fn who_goes_away_is_worked_for_no_more() {
+    let pool = PoolOptions { requests: 2, ..ONE };
+    let server = Server::start(Setup { pool, ..Setup::default() }).await;
+    let mut gone = server.client().await;
+    // Some minutes of work, and more that waits.
+    gone.send(audio("a", &long_encoded(1200))).await;
+    gone.send(audio("b", &long_encoded(1200))).await;
+    while gone.state().await != "transcribing" {}
+    drop(gone);
+    let mut client = server.client().await;
+    let begin = Instant::now();
+    loop {
+        client.send(audio("c", &encoded(0))).await;
+        let answer = client.answer().await;
+        assert_eq!(client.state().await, "ready");
+        if answer["type"] == "transcription" {
+            break;
+        }
+        assert_eq!(answer["code"], "OVERLOADED");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    println!("free again after {:?}", begin.elapsed());
+    assert!(begin.elapsed() < Duration::from_secs(20));
+}
+
+#[tokio::test]
+async fn too_many_connections_are_told_so() {
+    let limits = Limits { connections: 2, ..Limits::default() };
+    let server = Server::start(with(limits)).await;
+    let (mut first, second) = (server.client().await, server.client().await);
+    let url = format!("ws://{}/", server.address);
+    match tokio_tungstenite::connect_async(&url).await {
+        Err(Error::Http(response)) => assert_eq!(response.status(), 503),
+        other => panic!("{other:?}"),
+    }
+    first.is_alive().await;
+    drop(second);
+    let begin = Instant::now();
+    while tokio_tungstenite::connect_async(&url).await.is_err() {
+        assert!(begin.elapsed() < Duration::from_secs(20));
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test]
+async fn an_idle_connection_is_closed_and_a_busy_one_is_not() {
+    let limits =
+        Limits { idle: Duration::from_millis(300), ping: Duration::from_millis(100), ..Limits::default() };
+    let server = Server::start(with(limits)).await;
+    let mut idle = server.client().await;
+    let mut busy = server.client().await;
+    busy.send(audio("a", &long_encoded(60))).await;
+    assert_eq!(idle.close_code().await, 1000);
+    assert_eq!(busy.answer().await["type"], "transcription");
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_answer_pings_is_let_go() {
+    let limits = Limits { connections: 1, ping: Duration::from_millis(200), ..Limits::default() };
+    let server = Server::start(with(limits)).await;
+    let dead = server.client().await;
+    // Not read from, so that no pong is sent; and not closed.
+    let begin = Instant::now();
+    let url = format!("ws://{}/", server.address);
+    while tokio_tungstenite::connect_async(&url).await.is_err() {
+        assert!(begin.elapsed() < Duration::from_secs(30));
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    drop(dead);
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_read_is_let_go() {
+    let limits = Limits { write: Duration::from_millis(300), ..Limits::default() };
+    let server = Server::start(with(limits)).await;
+    let mut deaf = server.client().await;
+    let begin = Instant::now();
+    // Each is answered, until nothing more fits between here and there.
+    let text = json!({ "type": "nonsense".repeat(8) }).to_string();
+    while deaf.0.send(Message::text(text.clone())).await.is_ok() {
+        assert!(begin.elapsed() < Duration::from_secs(60), "the server goes on writing");
+    }
+    server.client().await.is_alive().await;
+}
