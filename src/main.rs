@@ -73,7 +73,10 @@ async fn prepare(args: &ServeArgs) -> anyhow::Result<(TcpListener, Service)> {
         TlsFiles::Given { cert, key } => Some((cert, key)),
         TlsFiles::SelfSigned(dir) => Some(certificate::self_signed(&dir)?),
     };
-    let tls = files.map(|(cert, key)| tls::Acceptor::from_files(&cert, &key)).transpose()?;
+    let tls = match files {
+        Some((cert, key)) => Some(tls::Acceptor::from_files(&cert, &key).await?),
+        None => None,
+    };
     let requests = args.limits.max_requests as usize;
     let transcriber = imesli::load::transcriber(&args.model, requests)?;
     let service = Service { transcriber, defaults: args.decode.request(), limits: args.limits.limits(), tls };

@@ -120,7 +120,7 @@ async fn connect(
         },
     };
     let io = TokioIo::new(Socket::new(stream, Arc::clone(&connection), place));
-    let app = front.app.clone().layer(Extension(connection));
+    let app = front.app.clone().layer(Extension(Arc::clone(&connection)));
     let mut builder = Builder::new(TokioExecutor::new()).http1_only();
     builder.http1().timer(TokioTimer::new()).header_read_timeout(limits.handshake);
     let http = builder.serve_connection_with_upgrades(io, TowerToHyperService::new(app));
@@ -128,6 +128,10 @@ async fn connect(
     let mut stage = front.shared.stage.clone();
     let result = tokio::select! {
         result = http.as_mut() => result,
+        () = silence(&connection, limits.handshake) => {
+            tracing::debug!(connection = connection.id, "no request came");
+            return;
+        }
         () = left(&mut stage) => {
             http.as_mut().graceful_shutdown();
             http.await
@@ -135,6 +139,14 @@ async fn connect(
     };
     if let Err(error) = result {
         tracing::debug!("a connection failed before it was upgraded: {error}");
+    }
+}
+
+/// Resolves when no request has come in this time. hyper's own deadline begins with the first byte.
+async fn silence(connection: &Connection, within: Duration) {
+    tokio::time::sleep(within).await;
+    if connection.has_asked() {
+        std::future::pending().await
     }
 }
 
@@ -155,29 +167,29 @@ async fn any_path(
     headers: HeaderMap,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Response {
-    if connection.refused {
-        let text = "OVERLOADED: too many connections; try again later\n";
-        return (StatusCode::SERVICE_UNAVAILABLE, [(header::CONNECTION, "close")], text).into_response();
-    }
-    match upgrade {
-        Ok(upgrade) => upgraded(upgrade, shared, connection, &headers),
-        Err(_) if headers.contains_key(header::UPGRADE) => {
-            (StatusCode::BAD_REQUEST, "this is no WebSocket handshake of version 13\n").into_response()
+    connection.ask();
+    let (status, text) = match upgrade {
+        _ if connection.refused => {
+            (StatusCode::SERVICE_UNAVAILABLE, "OVERLOADED: too many connections; try again later\n")
         }
-        Err(_) if matches!(method, Method::GET | Method::HEAD) => about().into_response(),
-        Err(_) => (StatusCode::METHOD_NOT_ALLOWED, [(header::ALLOW, "GET")]).into_response(),
-    }
+        Ok(upgrade) => return upgraded(upgrade, shared, connection, &headers),
+        Err(_) if headers.contains_key(header::UPGRADE) => {
+            (StatusCode::BAD_REQUEST, "this is no WebSocket handshake of version 13\n")
+        }
+        Err(_) if matches!(method, Method::GET | Method::HEAD) => (StatusCode::OK, ABOUT),
+        Err(_) => (StatusCode::METHOD_NOT_ALLOWED, "only GET is known here\n"),
+    };
+    // Nothing else is to be had here: an open connection would only take a place.
+    (status, [(header::CONNECTION, "close")], text).into_response()
 }
 
-fn about() -> &'static str {
-    concat!(
-        "imesli ",
-        env!("CARGO_PKG_VERSION"),
-        ": a speech-to-text server.\n\
-         Connect by WebSocket (ws:// or wss://) to this address and send JSON messages, e.g.\n\
-         {\"type\": \"audio\", \"audio_data\": \"<a whole audio file in base64>\"}\n"
-    )
-}
+const ABOUT: &str = concat!(
+    "imesli ",
+    env!("CARGO_PKG_VERSION"),
+    ": a speech-to-text server.\n\
+     Connect by WebSocket (ws:// or wss://) to this address and send JSON messages, e.g.\n\
+     {\"type\": \"audio\", \"audio_data\": \"<a whole audio file in base64>\"}\n"
+);
 
 fn upgraded(
     upgrade: WebSocketUpgrade,

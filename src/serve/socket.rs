@@ -25,13 +25,14 @@ pub(super) struct Connection {
     begun: Instant,
     /// Milliseconds from `begun` to the last byte that was read.
     last_read: AtomicU64,
+    asked: AtomicBool,
     linger: AtomicBool,
 }
 
 impl Connection {
     pub(super) fn new(id: u64, peer: SocketAddr, refused: bool) -> Arc<Self> {
-        let (last_read, linger) = Default::default();
-        Arc::new(Self { id, peer, refused, begun: Instant::now(), last_read, linger })
+        let (last_read, asked, linger) = Default::default();
+        Arc::new(Self { id, peer, refused, begun: Instant::now(), last_read, asked, linger })
     }
 
     pub(super) fn age(&self) -> Duration {
@@ -41,6 +42,15 @@ impl Connection {
     /// How long no byte has come. A message of which parts still arrive is a sign of life.
     pub(super) fn silent_for(&self) -> Duration {
         self.age().saturating_sub(Duration::from_millis(self.last_read.load(Ordering::Relaxed)))
+    }
+
+    /// Notes that a request has come.
+    pub(super) fn ask(&self) {
+        self.asked.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn has_asked(&self) -> bool {
+        self.asked.load(Ordering::Relaxed)
     }
 
     /// Makes the socket read on for a while after it is dropped. To close it while the peer still sends

@@ -26,7 +26,7 @@ impl Acceptor {
     ///
     /// # Errors
     /// [`Error::InvalidInput`] names the file that can't be used, and why.
-    pub fn from_files(cert: &Path, key: &Path) -> Result<Self> {
+    pub async fn from_files(cert: &Path, key: &Path) -> Result<Self> {
         let wrong = |path: &Path, why: String| Error::InvalidInput(format!("{} {why}", path.display()));
         let read = |path: &Path| std::fs::read(path).map_err(|e| wrong(path, format!("can't be read: {e}")));
         let chain = read(cert)?;
@@ -35,14 +35,16 @@ impl Acceptor {
             return Err(wrong(cert, "holds no certificate".into()));
         }
         let pkcs8 = keys::to_pkcs8(&read(key)?).map_err(|why| wrong(key, why))?;
-        let unusable =
-            |e: native_tls::Error| wrong(cert, format!("and {} can't be used for TLS: {e}", key.display()));
+        let unusable = |e| wrong(cert, format!("and {} can't be used together for TLS: {e}", key.display()));
         let identity = Identity::from_pkcs8(&chain, pkcs8.as_bytes()).map_err(unusable)?;
         let acceptor = native_tls::TlsAcceptor::builder(identity)
             .min_protocol_version(Some(Protocol::Tlsv12))
             .build()
             .map_err(unusable)?;
-        Ok(Self(acceptor.into()))
+        let acceptor = TlsAcceptor::from(acceptor);
+        // That a key belongs to another certificate shows in the first handshake, which is better not a client's.
+        try_out(&acceptor).await.map_err(unusable)?;
+        Ok(Self(acceptor))
     }
 
     /// The handshake, in so much time at most. Never to be awaited where connections are accepted: a client
@@ -58,4 +60,16 @@ impl Acceptor {
             Err(_) => Err("the TLS handshake took too long".to_owned()),
         }
     }
+}
+
+/// A handshake with ourselves.
+async fn try_out(acceptor: &TlsAcceptor) -> std::result::Result<(), native_tls::Error> {
+    let connector = native_tls::TlsConnector::builder()
+        .danger_accept_invalid_certs(true)
+        .danger_accept_invalid_hostnames(true)
+        .build()?;
+    let connector = tokio_native_tls::TlsConnector::from(connector);
+    let (client, server) = tokio::io::duplex(64 << 10);
+    tokio::try_join!(acceptor.accept(server), connector.connect("localhost", client))?;
+    Ok(())
 }

@@ -14,7 +14,7 @@ use tokio::net::TcpStream;
 use super::{Client, SAID, Server, Setup, audio, encoded};
 
 async fn secure(cert: &Path, key: &Path, limits: Limits) -> Server {
-    let tls = Some(Acceptor::from_files(cert, key).unwrap());
+    let tls = Some(Acceptor::from_files(cert, key).await.unwrap());
     Server::start(Setup { tls, limits, ..Setup::default() }).await
 }
 
@@ -91,7 +91,7 @@ async fn keys_of_each_form_are_taken() {
         ("rsa8.pem", "rsa8.pem", "no certificate"),
         ("nothing", "rsa8.pem", "can't be read"),
     ] {
-        let error = Acceptor::from_files(&path(cert), &path(key)).unwrap_err();
+        let error = Acceptor::from_files(&path(cert), &path(key)).await.unwrap_err();
         assert!(
             matches!(&error, Error::InvalidInput(text) if text.contains(named)),
             "{cert}, {key}: {error}"
