@@ -1,11 +1,11 @@
 # On a fresh Debian, Ubuntu or macOS machine with Rust, git and make, these do all the set-up:
 #
-#   make serve   installs what is missing, builds for this machine, and transcribes a sample
+#   make serve   installs what is missing, builds for this machine, converts the demo model and serves it
 #   make test    the same, then format, lint, documentation and all tests (what CI runs)
 #
 #   make dist    portable binaries in dist/: fully static on Linux, any x86-64-v3 machine
 #
-# Variables: FEATURES (cuda, vulkan, metal; metal is the default on macOS), CHECKPOINT, SAMPLE.
+# Variables: FEATURES (cuda, vulkan, metal; metal is the default on macOS), CHECKPOINT, SAMPLE, PORT.
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := build
@@ -23,7 +23,8 @@ endif
 FEATURES ?=
 
 CHECKPOINT ?= checkpoint
-SAMPLE ?= $(firstword $(wildcard tests/data/*.wav))
+SAMPLE ?= tests/data/theo-7309.wav
+PORT ?= 16391
 
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 # One profile for everything: each further one would build whisper.cpp again. In CI the lock file is law.
@@ -32,10 +33,9 @@ FLAGS := $(strip --release $(if $(FEATURES),--features "$(FEATURES)") $(if $(CI)
 build: whisper
 	cargo build $(FLAGS)
 
-# Until there is a server: convert the demo checkpoint (the program does so by itself when it has to)
-# and transcribe a sample.
+# Over wss, with a certificate made on the first start; prints the command that transcribes a sample.
 serve: build
-	@tools/transcribe-sample.sh "$(TARGET_DIR)/release/imesli" "$(CHECKPOINT)" "$(SAMPLE)"
+	@tools/serve-demo.sh "$(TARGET_DIR)/release/imesli" "$(CHECKPOINT)" "$(SAMPLE)" "$(PORT)"
 
 test: setup-test whisper
 	cargo fmt --all --check

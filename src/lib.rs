@@ -5,13 +5,14 @@
 //! - [`audio`]: bytes in, 16 kHz mono samples out, cut into windows of at most 30 s.
 //! - [`asr`]: windows in, text out: the model (whisper.cpp), our token search over its logits, a pool of
 //!   states, and the stitching of the windows' texts.
+//! - [`serve`]: the WebSocket server around them: connections, the protocol, uploads, TLS, limits.
 //! - [`checkpoint`]: a Hugging Face checkpoint in, a quantized GGML file out.
 //! - [`error`]: the one error type of `audio` and `asr`.
 //!
 //! And what the program puts around them: [`config`] (arguments), [`logging`], [`load`] (from a checkpoint
-//! to a transcriber), [`transcribe`] (the command).
+//! to a transcriber), [`transcribe`] (the command that needs no server).
 //!
-//! Dependencies point one way: `main → asr → audio`, and `main → checkpoint`.
+//! Dependencies point one way: `main → serve → asr → audio`, and `main → checkpoint`.
 
 pub mod asr;
 pub mod audio;

@@ -17,7 +17,7 @@ use super::{Shared, Stage, base64};
 use crate::asr::pool::Permit;
 use crate::asr::recognizer::Cancel;
 use crate::asr::transcriber::{Progress, Request, Timings, Transcript};
-use crate::audio::{Limits as AudioLimits, Recording};
+use crate::audio::Limits as AudioLimits;
 use crate::error::{Error, Result as AsrResult};
 
 /// A job: what to do, or why it is refused, which is said in its turn.
@@ -153,10 +153,10 @@ impl Worker {
         let begun = Instant::now();
         let bytes = self.bytes(work.source).await?;
         self.outbox.enter(State::Loading, "Loading audio...", Some(audio_id)).await;
-        let recording = self.load(bytes).await.map_err(|error| Failure::at(Code::AudioLoadError, &error))?;
+        let samples = self.load(bytes).await.map_err(|error| Failure::at(Code::AudioLoadError, &error))?;
         drop(work.held);
         let load = begun.elapsed();
-        let size = 4 * recording.samples.len() as u64;
+        let size = size_of_val(&*samples) as u64;
         let _held = self.shared.memory.reserve(size).ok_or_else(|| {
             Failure::new(
                 Code::Overloaded,
@@ -169,7 +169,6 @@ impl Worker {
                 self.outbox.progress(audio_id, 100.0 * progress.done as f64 / progress.total as f64);
             }
         };
-        let samples = recording.samples.into();
         let cancel = Cancel::default();
         let transcribe = &self.shared.transcriber;
         let transcript = transcribe.transcribe(samples, &work.request, work.permit, &cancel, progress).await;
@@ -198,12 +197,12 @@ impl Worker {
         .unwrap_or_else(|error| Err(Failure::at(Code::InternalError, &error)))
     }
 
-    async fn load(&self, bytes: Spool) -> AsrResult<Recording> {
+    async fn load(&self, bytes: Spool) -> AsrResult<Arc<[f32]>> {
         let limits = AudioLimits { max_seconds: self.shared.limits.audio_seconds };
         let decoder = self.shared.decoders.acquire().await;
-        let recording = blocking(move || bytes.recording(&limits)).await;
+        let samples = blocking(move || Ok(bytes.recording(&limits)?.samples.into())).await;
         drop(decoder);
-        recording?
+        samples?
     }
 
     /// One line for each job: whose, how long, how fast; never what was said.

@@ -41,9 +41,11 @@ pub(super) async fn run(socket: WebSocket, shared: Arc<Shared>, connection: Arc<
     let end = session.read(stream, &mut writer).await;
     let Session { connection, outbox, lane, messages, .. } = session;
     drop((lane, outbox));
-    // Each write has its deadline. The writer holds its half of the socket until here.
-    let _ = timeout(CLOSE_WAIT, &mut writer).await;
-    writer.abort();
+    // What was said last is still on its way. A handle that has told its end must not be asked again.
+    if end != DEAF {
+        let _ = timeout(CLOSE_WAIT, &mut writer).await;
+        writer.abort();
+    }
     let seconds = connection.age().as_secs();
     tracing::info!(connection = connection.id, messages, seconds, reason = end, "disconnected");
 }
@@ -60,6 +62,9 @@ struct Session {
 /// Why a connection ended, for the log.
 type End = &'static str;
 
+/// The end that the writer tells.
+const DEAF: End = "the client does not read";
+
 impl Session {
     async fn read(
         &mut self,
@@ -73,7 +78,11 @@ impl Session {
             tokio::select! {
                 incoming = stream.next() => match incoming {
                     Some(Ok(message)) => self.message(message).await,
-                    Some(Err(error)) => break self.broken(error).await,
+                    Some(Err(error)) => {
+                        // Not read from again: tungstenite would take in the rest of a frame that was too large.
+                        self.connection.linger();
+                        return self.broken(error).await;
+                    }
                     None => return "closed by the client",
                 },
                 () = drained(&mut stage, &mut pending) => {
@@ -81,7 +90,7 @@ impl Session {
                     break "shutdown";
                 }
                 _ = check.tick() => if let Some(end) = self.check().await { break end },
-                _ = &mut *writer => return "the client does not read",
+                _ = &mut *writer => return DEAF,
             }
         };
         self.connection.linger();
@@ -177,7 +186,11 @@ impl Session {
             ClientMessage::UploadError(error) => {
                 tracing::info!(connection = self.connection.id, "the client gives an upload up");
                 if let Some(id) = error.upload_id {
-                    self.uploads(move |uploads| Ok(uploads.abandon(&id))).await?;
+                    let abandon = move |uploads: &Uploads| {
+                        uploads.abandon(&id);
+                        Ok(())
+                    };
+                    self.uploads(abandon).await?;
                 }
             }
         }

@@ -136,7 +136,7 @@ async fn who_goes_away_is_worked_for_no_more() {
         assert_eq!(answer["code"], "OVERLOADED");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    println!("free again after {:?}", begin.elapsed());
+    eprintln!("free again after {:?}", begin.elapsed());
     assert!(begin.elapsed() < Duration::from_secs(20));
 }
 
