@@ -15,6 +15,7 @@ use crate::asr::recognizer::Task;
 use crate::asr::search::SearchOptions;
 use crate::asr::transcriber::Request;
 use crate::checkpoint::QuantType;
+use crate::client::Address;
 
 /// Speech to text for your own fine-tuned Whisper model. Without a command, it serves.
 #[derive(Debug, Parser)]
@@ -74,6 +75,13 @@ pub struct TranscribeArgs {
     /// How the result is written, on standard output.
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,
+    /// Where the files go instead: a running server (ws:// or wss://HOST:PORT). Its model is used;
+    /// --language, --task, --timestamps and --beam-size are sent along.
+    #[arg(long, env = "IMESLI_SERVER", value_name = "URL")]
+    pub server: Option<Address>,
+    /// Accept any certificate of the server, also a self-signed one.
+    #[arg(long, requires = "server")]
+    pub insecure: bool,
     /// The model.
     #[command(flatten)]
     pub model: ModelArgs,
@@ -261,6 +269,8 @@ mod tests {
         assert!(transcribe(&["a.wav", "--states", "0"]).is_err());
         assert!(transcribe(&["a.wav", "--quantize", "q9"]).is_err());
         assert!(transcribe(&[]).is_err());
+        assert!(transcribe(&["a.wav", "--server", "localhost"]).is_err());
+        assert!(transcribe(&["a.wav", "--insecure"]).is_err());
     }
 
     #[test]

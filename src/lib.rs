@@ -17,6 +17,7 @@
 pub mod asr;
 pub mod audio;
 pub mod checkpoint;
+pub mod client;
 pub mod config;
 pub mod error;
 pub mod load;

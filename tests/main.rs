@@ -11,5 +11,6 @@ mod asr;
 mod audio;
 mod checkpoint;
 mod cli;
+mod client;
 mod serve;
 mod support;

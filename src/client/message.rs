@@ -1,0 +1,136 @@
+//! What goes over the wire, as serde types. Fields that this client does not need are left out, and
+//! messages that it does not know are passed over: the protocol may grow.
+
+use serde::{Deserialize, Serialize};
+
+/// What the client may ask for beyond the words; the server's defaults where it is silent.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Options {
+    /// A language's code, or `auto`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub language: Option<String>,
+    /// `transcribe` or `translate`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub task: Option<&'static str>,
+    /// `segment` for the times that the model writes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timestamps: Option<&'static str>,
+    /// Sequences that the search keeps.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub beam_size: Option<u8>,
+}
+
+/// From the client.
+#[derive(Debug, Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub(super) enum Outgoing<'a> {
+    Audio {
+        audio_id: &'a str,
+        file_name: &'a str,
+        format: &'static str,
+        audio_data: String,
+        #[serde(flatten)]
+        options: &'a Options,
+    },
+    UploadStart {
+        upload_id: &'a str,
+        file_name: &'a str,
+        file_size: u64,
+        total_chunks: u64,
+        chunk_size: u64,
+        /// Keep what is there of this upload already.
+        resume: bool,
+        #[serde(flatten)]
+        options: &'a Options,
+    },
+    UploadChunk {
+        upload_id: &'a str,
+        chunk_index: u64,
+        chunk_data: String,
+        is_final_chunk: bool,
+    },
+    UploadComplete {
+        upload_id: &'a str,
+        file_name: &'a str,
+    },
+}
+
+/// From the server.
+#[derive(Debug, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub(super) enum Incoming {
+    State {
+        state: String,
+        #[serde(default)]
+        data: Option<StateData>,
+    },
+    Transcription {
+        audio_id: String,
+        #[serde(flatten)]
+        answer: Answer,
+    },
+    Error {
+        code: String,
+        message: String,
+        #[serde(default)]
+        audio_id: Option<String>,
+        #[serde(default)]
+        upload_id: Option<String>,
+    },
+    UploadProgress {
+        upload_id: String,
+        #[serde(default)]
+        received_chunks: Option<Vec<u64>>,
+    },
+    UploadComplete {},
+    #[serde(other)]
+    Other,
+}
+
+/// What a state may carry.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct StateData {
+    /// Percent of the audio that is decoded.
+    #[serde(default)]
+    pub(super) progress: Option<f64>,
+}
+
+/// A transcript, as the server tells it: of an older server the text alone.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+pub struct Answer {
+    /// The whole text.
+    #[serde(rename = "transcription")]
+    pub text: String,
+    /// The language's code.
+    #[serde(default)]
+    pub language: Option<String>,
+    /// Seconds of audio in the file.
+    #[serde(default)]
+    pub duration: Option<f64>,
+    /// Seconds of it that were decoded.
+    #[serde(default)]
+    pub decoded: Option<f64>,
+    /// Stretches of the text with their times.
+    #[serde(default)]
+    pub segments: Vec<AnswerSegment>,
+    /// Windows in which the model came to no end.
+    #[serde(default)]
+    pub unended: Option<usize>,
+    /// Seconds of waiting at the server.
+    #[serde(default)]
+    pub queue_seconds: Option<f64>,
+    /// Seconds of its work.
+    #[serde(default)]
+    pub processing_seconds: Option<f64>,
+}
+
+/// A stretch of text.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct AnswerSegment {
+    /// Start in seconds.
+    pub start: f64,
+    /// End in seconds.
+    pub end: f64,
+    /// The text.
+    pub text: String,
+}
