@@ -273,6 +273,7 @@ fn no_server_is_one_line_and_exit_code_1() {
     let output = transcribe(&format!("ws://127.0.0.1:{port}"), &[SMALL]);
     let log = text(&output.stderr);
     assert!(log.contains(&format!("cannot connect to ws://127.0.0.1:{port}")), "{log}");
+    assert!(!log.contains('\x1b'), "colours in what is no terminal: {log}");
     assert_eq!(log.lines().count(), 1, "{log}");
     assert_eq!(output.status.code(), Some(1));
 }
