@@ -11,9 +11,9 @@ pub fn start(level: Level) {
     let libraries = if level >= Level::DEBUG { level } else { Level::WARN.min(level) };
     let directives = format!("{libraries},imesli={level}");
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(directives));
-    // A second start, as in tests, keeps the first.
     // Colours are for people; a journal or a file would keep their codes.
     let colours = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    // A second start, as in tests, keeps the first.
     let _ = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(colours)
