@@ -19,7 +19,7 @@ fn main() -> ExitCode {
         Some(Command::Convert(args)) => imesli::checkpoint::cli::run(args),
         Some(Command::Transcribe(args)) => match transcribe::run(&args, &mut std::io::stdout().lock()) {
             Ok(Outcome::Fine) => ExitCode::SUCCESS,
-            Ok(Outcome::SomeFailed | Outcome::NoServer) => ExitCode::from(1),
+            Ok(Outcome::SomeFailed) => ExitCode::from(1),
             Ok(Outcome::UnusableCheckpoint) => ExitCode::from(2),
             Err(error) => {
                 tracing::error!("{error:#}");

@@ -21,12 +21,10 @@ use crate::load;
 pub enum Outcome {
     /// All were transcribed.
     Fine,
-    /// Some were not; the log says which and why.
+    /// Some or all were not; the log says which and why.
     SomeFailed,
     /// Nothing was tried: the checkpoint can't be used.
     UnusableCheckpoint,
-    /// Nothing was tried: there is no connection to the server.
-    NoServer,
 }
 
 /// One line of `--format json`. What a server does not tell is left out.
@@ -193,7 +191,7 @@ async fn run_remote(
 ) -> anyhow::Result<Outcome> {
     if let Err(error) = client.connect().await {
         tracing::error!("{error}");
-        return Ok(Outcome::NoServer);
+        return Ok(Outcome::SomeFailed);
     }
     let mut outcome = Outcome::Fine;
     for file in &args.files {

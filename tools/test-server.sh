@@ -1,6 +1,6 @@
 # Sourced by the scripts that need a running server: starts one on 127.0.0.1, stops it when the script ends.
 #
-#   start_server COMMAND…    appends --host and --port, and waits until it listens
+#   start_server COMMAND…    appends --host and --port, and waits until it is ready
 #
 # Sets server_pid, server_port, and server_log (a file). `server_prefix`, an array, goes before the command.
 server_pid='' server_port='' server_log=$(mktemp) server_prefix=()
@@ -15,7 +15,8 @@ start_server() {
         server_pid=$!
         for ((tenths = 0; tenths < 1200; tenths++)); do
             if ! kill -0 "$server_pid" 2>/dev/null; then break; fi
-            if is_listening; then return; fi
+            # The port is bound before the model is loaded, and the line is written after.
+            if grep -q 'listening on' "$server_log"; then return; fi
             sleep 0.1
         done
         stop_server
