@@ -155,7 +155,10 @@ async fn secure(
 fn handshake_fact(error: &tungstenite::Error) -> String {
     match error {
         tungstenite::Error::Http(response) => {
-            format!("the server answered HTTP {}, not with a WebSocket", response.status())
+            let body = response.body().as_deref().unwrap_or_default();
+            let body: String = String::from_utf8_lossy(body).lines().take(1).collect();
+            let body: String = body.chars().take(200).collect();
+            format!("HTTP {} instead of a WebSocket {body}", response.status()).trim_end().to_owned()
         }
         // What a TLS server's answer to a plain request looks like.
         tungstenite::Error::Protocol(_) | tungstenite::Error::HttpFormat(_) => {
