@@ -6,6 +6,9 @@ use futures_util::{SinkExt, StreamExt};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::http::HeaderValue;
+use tokio_tungstenite::tungstenite::http::header::USER_AGENT;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{self, Message};
 use tokio_tungstenite::{WebSocketStream, client_async_with_config};
@@ -23,6 +26,8 @@ const QUIET: Duration = Duration::from_secs(20);
 const QUESTIONS: u32 = 3;
 /// For what the server still has to say when sending has failed, and for goodbyes.
 const LAST_WORDS: Duration = Duration::from_secs(2);
+/// What the server's log calls us.
+const AGENT: &str = concat!("imesli/", env!("CARGO_PKG_VERSION"));
 /// The largest message that is taken: hours of transcript.
 const MAX_MESSAGE: usize = 64 << 20;
 
@@ -57,7 +62,9 @@ impl Connection {
         };
         let config =
             WebSocketConfig::default().max_message_size(Some(MAX_MESSAGE)).max_frame_size(Some(MAX_MESSAGE));
-        let handshake = client_async_with_config(address.uri(), stream, Some(config));
+        let mut request = address.uri().into_client_request().map_err(|e| unreachable(e.to_string()))?;
+        request.headers_mut().insert(USER_AGENT, HeaderValue::from_static(AGENT));
+        let handshake = client_async_with_config(request, stream, Some(config));
         let socket = timeout(CONNECT, handshake).await.map_err(late)?;
         let (socket, _) = socket.map_err(|error| unreachable(handshake_fact(&error)))?;
         Ok(Self { socket })
