@@ -10,7 +10,7 @@
 //! - [`error`]: the one error type of `audio` and `asr`.
 //!
 //! And what the program puts around them: [`config`] (arguments), [`logging`], [`load`] (from a checkpoint
-//! to a transcriber), [`transcribe`] (the command that needs no server).
+//! to a transcriber), [`transcribe`] (the command that needs no server) and [`client`], its way to a server.
 //!
 //! Dependencies point one way: `main → serve → asr → audio`, and `main → checkpoint`.
 
