@@ -4,6 +4,8 @@
 //! port that is taken.
 
 use std::process::ExitCode;
+#[cfg(unix)]
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use imesli::config::{Cli, Command, ServeArgs, TlsFiles};
@@ -83,6 +85,11 @@ async fn prepare(args: &ServeArgs) -> anyhow::Result<(TcpListener, Service)> {
     Ok((listener, service))
 }
 
+/// Signals that come so soon after the first are the same wish: `timeout` and some supervisors send it to the
+/// process and to its group.
+#[cfg(unix)]
+const ONE_WISH: Duration = Duration::from_millis(500);
+
 /// Resolves at the first Ctrl-C or SIGTERM. The second ends the program at once.
 #[cfg(unix)]
 fn shutdown_asked() -> std::io::Result<impl Future<Output = ()>> {
@@ -96,8 +103,11 @@ fn shutdown_asked() -> std::io::Result<impl Future<Output = ()>> {
     };
     Ok(async move {
         next().await;
+        let first = Instant::now();
         tokio::spawn(async move {
-            next().await;
+            while first.elapsed() < ONE_WISH {
+                next().await;
+            }
             std::process::exit(1);
         });
     })

@@ -5,13 +5,14 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 page=THIRD-PARTY.md
 
-# A crate must offer at least one of these. MPL-2.0 asks for the source of the crate's own files only.
-allowed='^(.* OR )?(0BSD|Apache-2\.0|Apache-2\.0 WITH LLVM-exception|BSD-2-Clause|BSD-3-Clause|BSL-1\.0|CC0-1\.0|ISC|MIT|MIT-0|MPL-2\.0|Unicode-3\.0|Unlicense|Zlib)( OR .*)?$'
+# A crate must offer at least one of these, or some of them together. MPL-2.0 asks for the source of the crate's own files only.
+one='(0BSD|Apache-2\.0|Apache-2\.0 WITH LLVM-exception|BSD-2-Clause|BSD-3-Clause|BSL-1\.0|CC0-1\.0|ISC|MIT|MIT-0|MPL-2\.0|Unicode-3\.0|Unlicense|Zlib)'
+allowed="^(.* OR )?$one( AND $one)*( OR .*)?\$"
 
 crates=$(
     for target in x86_64-unknown-linux-gnu aarch64-unknown-linux-gnu aarch64-apple-darwin; do
         cargo tree --locked --edges normal,no-proc-macro --no-dedupe --prefix none --target $target --format '{p}|{l}'
-    done | sed -e 's/ ([^)]*)|/|/' -e 's#|\([^ /]*\)/\([^ /]*\)$#|\1 OR \2#' | grep -v '^imesli ' | LC_ALL=C sort -u
+    done | sed -e 's/ ([^)]*)|/|/' -e 's#|\([^ /]*\) */ *\([^ /]*\)$#|\1 OR \2#' | grep -v '^imesli ' | LC_ALL=C sort -u
 )
 unknown=$(while IFS='|' read -r crate license; do
     grep -qE "$allowed" <<<"$license" || echo "$crate: ${license:-no licence}"
