@@ -45,6 +45,7 @@ class Reference:
         ids = self.model.generate(self.features(path), max_length=length, num_beams=beams, do_sample=False,
                                   decoder_input_ids=torch.tensor([self.prompt]))[0].tolist()
         ids = ids[len(self.prompt):] if ids[:len(self.prompt)] == self.prompt else ids
+        ids = ids[:max_tokens]  # generate does not count the whole prompt
         return ids[:ids.index(END_OF_TEXT)] if END_OF_TEXT in ids else ids
 
     @torch.no_grad()
