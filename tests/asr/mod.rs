@@ -1,5 +1,7 @@
 //! The engine on human voices: the demo checkpoint, converted by us.
 
+mod kernels;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 

@@ -34,11 +34,11 @@ imesli_replace(src/whisper.cpp "const int n_ctx_pad = GGML_PAD(n_ctx, 256);"
     "const int n_ctx_pad = wctx.params.use_gpu ? GGML_PAD(n_ctx, 256) : n_ctx;")
 imesli_replace(src/whisper.cpp "const int n_audio_ctx_pad = GGML_PAD(n_audio_ctx, 256);"
     "const int n_audio_ctx_pad = wctx.params.use_gpu ? GGML_PAD(n_audio_ctx, 256) : n_audio_ctx;")
-# Sums over up to 1500 values in 32-bit floats, also where the values are stored in 16 bits.
-# The values are widened by the CPU backend's own vector code; the general conversion is ten times slower.
-imesli_replace(ggml/src/ggml-cpu/ops.cpp "if (v->type == GGML_TYPE_F16) {" "if (false /* sums stay in f32 */) {")
-imesli_replace(ggml/src/ggml-cpu/ops.cpp "                    v_to_float(v_data, V32, DV);"
-    "                    if (v->type == GGML_TYPE_F16) { ggml_cpu_fp16_to_fp32((const ggml_fp16_t *) v_data, V32, DV); } else { v_to_float(v_data, V32, DV); }")
+# Attention with all sums in 32-bit floats, also where keys and values are stored in 16 bits.
+imesli_replace(ggml/src/ggml-cpu/ops.cpp "static void ggml_compute_forward_flash_attn_ext_f16_one_chunk("
+    "#include \"${CMAKE_CURRENT_LIST_DIR}/attention.h\"\nstatic void  ggml_compute_forward_flash_attn_ext_f16_one_chunk(")
+imesli_replace(ggml/src/ggml-cpu/ops.cpp "        ggml_compute_forward_flash_attn_ext_f16_one_chunk(params, dst, ir0, ir1);"
+    "        if (!imesli_attention(dst, (int) ir0, (int) ir1)) { ggml_compute_forward_flash_attn_ext_f16_one_chunk(params, dst, ir0, ir1); }")
 
 # A model of 32-bit floats convolves in 32-bit floats; without this it stops the process at an assertion.
 imesli_replace(ggml/src/ggml.c "ggml_im2col(ctx, a, b, s0, 0, p0, 0, d0, 0, false, GGML_TYPE_F16);"

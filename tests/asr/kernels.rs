@@ -1,0 +1,137 @@
+//! The arithmetic that src/asr/ext puts into whisper.cpp, beside the formula in 64-bit floats.
+#![allow(unsafe_code, reason = "ggml's own functions, to reach the kernel as whisper.cpp does")]
+
+use std::ptr::null_mut;
+
+use half::f16;
+use whisper_rs_sys as sys;
+
+/// One attention: how many queries, keys, heads, numbers per head; the type of keys and values; whether masked.
+struct Shape {
+    rows: usize,
+    keys: usize,
+    heads: usize,
+    width: usize,
+    half: bool,
+    mask: bool,
+}
+
+/// Random numbers in [−2, 2], the same in every run, rounded to what a tensor of the type can hold.
+struct Noise(u32);
+
+impl Noise {
+    fn vector(&mut self, n: usize, half: bool) -> Vec<f32> {
+        (0..n)
+            .map(|_| {
+                self.0 = self.0.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                let x = ((self.0 >> 8) as f32 / (1 << 22) as f32) - 2.0;
+                if half { f16::from_f32(x).to_f32() } else { x }
+            })
+            .collect()
+    }
+}
+
+/// A mask as the decoder's: each row sees some keys, and no key of a whole stretch in the middle.
+fn mask(shape: &Shape) -> Vec<f32> {
+    let gap = shape.keys / 3..shape.keys * 2 / 3;
+    (0..shape.rows * shape.keys)
+        .map(|i| (i / shape.keys, i % shape.keys))
+        .map(|(row, key)| key != 0 && (gap.contains(&key) || (row + key) % 3 == 0))
+        .map(|hidden| if hidden { f32::NEG_INFINITY } else { 0.0 })
+        .collect()
+}
+
+const SCALE: f32 = 0.3;
+
+/// softmax(Q·Kᵀ·scale + mask)·V, laid out as `[rows][heads][width]`.
+fn formula(shape: &Shape, q: &[f32], k: &[f32], v: &[f32], mask: &[f32]) -> Vec<f64> {
+    let Shape { rows, keys, heads, width, .. } = *shape;
+    let mut out = vec![0.0; rows * heads * width];
+    for row in 0..rows {
+        for head in 0..heads {
+            let at = |m: &[f32], i: usize, n: usize, x: usize| f64::from(m[(head * n + i) * width + x]);
+            let scores: Vec<f64> = (0..keys)
+                .map(|key| {
+                    let dot: f64 = (0..width).map(|x| at(q, row, rows, x) * at(k, key, keys, x)).sum();
+                    dot * f64::from(SCALE) + mask.get(row * keys + key).map_or(0.0, |m| f64::from(*m))
+                })
+                .collect();
+            let top = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+            let sum: f64 = scores.iter().map(|s| (s - top).exp()).sum();
+            for (key, score) in scores.iter().enumerate() {
+                for x in 0..width {
+                    out[(row * heads + head) * width + x] += (score - top).exp() / sum * at(v, key, keys, x);
+                }
+            }
+        }
+    }
+    out
+}
+
+/// The same by ggml's flash attention, as it is built into this program.
+fn ggml(shape: &Shape, q: &[f32], k: &[f32], v: &[f32], mask: &[f32], threads: i32) -> Vec<f32> {
+    let Shape { rows, keys, heads, width, half, .. } = *shape;
+    let kind = if half { sys::ggml_type_GGML_TYPE_F16 } else { sys::ggml_type_GGML_TYPE_F32 };
+    unsafe {
+        let context = sys::ggml_init(sys::ggml_init_params {
+            mem_size: 64 << 20,
+            mem_buffer: null_mut(),
+            no_alloc: false,
+        });
+        let fill = |kind, rows: usize, heads: usize, width: usize, values: &[f32]| {
+            let tensor = sys::ggml_new_tensor_3d(context, kind, width as i64, rows as i64, heads as i64);
+            let data = sys::ggml_get_data(tensor);
+            if kind == sys::ggml_type_GGML_TYPE_F16 {
+                sys::ggml_fp32_to_fp16_row(values.as_ptr(), data.cast(), values.len() as i64);
+            } else {
+                std::ptr::copy_nonoverlapping(values.as_ptr(), data.cast(), values.len());
+            }
+            tensor
+        };
+        let q = fill(sys::ggml_type_GGML_TYPE_F32, rows, heads, width, q);
+        let (k, v) = (fill(kind, keys, heads, width, k), fill(kind, keys, heads, width, v));
+        let mask = match mask {
+            [] => null_mut(),
+            // ggml wants the rows of a mask in multiples of 64.
+            given => {
+                let mut padded = given.to_vec();
+                padded.resize(rows.next_multiple_of(64) * keys, 0.0);
+                fill(sys::ggml_type_GGML_TYPE_F16, rows.next_multiple_of(64), 1, keys, &padded)
+            }
+        };
+        let result = sys::ggml_flash_attn_ext(context, q, k, v, mask, SCALE, 0.0, 0.0);
+        let graph = sys::ggml_new_graph(context);
+        sys::ggml_build_forward_expand(graph, result);
+        assert_eq!(sys::ggml_graph_compute_with_ctx(context, graph, threads), 0);
+        let out = std::slice::from_raw_parts(sys::ggml_get_data_f32(result), rows * heads * width).to_vec();
+        sys::ggml_free(context);
+        out
+    }
+}
+
+/// Sums in 16 bits would be off by 1e-3.
+#[test]
+fn attention_follows_the_formula() {
+    let mut noise = Noise(7);
+    for rows in [1, 5, 8, 9, 16, 63, 64, 65, 150] {
+        for (keys, width) in [(1, 64), (59, 64), (60, 64), (61, 32), (182, 64), (187, 128)] {
+            for (half, masked) in [(true, false), (true, true), (false, false), (false, true)] {
+                let shape = Shape { rows, keys, heads: 3, width, half, mask: masked };
+                let q = noise.vector(rows * shape.heads * width, false);
+                let k = noise.vector(keys * shape.heads * width, half);
+                let v = noise.vector(keys * shape.heads * width, half);
+                let mask = if shape.mask { mask(&shape) } else { Vec::new() };
+                let wanted = formula(&shape, &q, &k, &v, &mask);
+                for threads in [1, 3] {
+                    let found = ggml(&shape, &q, &k, &v, &mask, threads);
+                    let far = wanted.iter().zip(&found).map(|(a, b)| (a - f64::from(*b)).abs());
+                    let far = far.fold(0.0, f64::max);
+                    assert!(
+                        far < 1e-5,
+                        "{rows} queries, {keys} keys of {width}, half {half}, masked {masked}: off by {far:e}"
+                    );
+                }
+            }
+        }
+    }
+}
