@@ -115,39 +115,92 @@ pub fn search(
             decoder.max_positions()
         )));
     }
+    let mut search = Search { decoder, rules, limit, cancelled, logits: Vec::new() };
     if options.beams <= 1 {
-        greedy(decoder, prompt, rules, limit, cancelled)
+        search.greedy(prompt)
     } else {
-        beam(decoder, prompt, rules, SearchOptions { max_new_tokens: limit, ..options }, cancelled)
+        search.beam(prompt, options.beams, options.length_penalty)
     }
 }
 
-fn greedy(
-    decoder: &mut impl Decoder,
-    prompt: &[Token],
-    rules: &Rules,
+/// What both searches work with.
+struct Search<'a, D> {
+    decoder: &'a mut D,
+    rules: &'a Rules,
+    /// The most tokens to generate.
     limit: usize,
-    cancelled: &dyn Fn() -> bool,
-) -> Result<Hypothesis> {
-    let mut found = Hypothesis::default();
-    let mut logits = Vec::new();
-    decoder.start(prompt, prompt.len() + limit, &mut logits)?;
-    for step in 0..limit {
-        if cancelled() {
-            return Err(Error::Cancelled);
-        }
-        let norm = LogNorm::of(&logits);
-        rules.apply(&found.tokens, &mut logits);
-        let Some(&(logit, token)) = best(&logits, 1).first() else {
-            return Err(Error::internal("the token rules forbid every token"));
-        };
-        found.push(token, norm.log_prob(logit), rules.end_of_text);
-        if found.ended || step + 1 == limit {
-            break;
-        }
-        decoder.extend(&[Extension { parent: 0, token }], &mut logits)?;
+    cancelled: &'a dyn Fn() -> bool,
+    /// A row of `n_vocab` for each running beam.
+    logits: Vec<f32>,
+}
+
+impl<D: Decoder> Search<'_, D> {
+    fn go_on(&self) -> Result<()> {
+        if (self.cancelled)() { Err(Error::Cancelled) } else { Ok(()) }
     }
-    Ok(found)
+
+    fn greedy(&mut self, prompt: &[Token]) -> Result<Hypothesis> {
+        let mut found = Hypothesis::default();
+        self.decoder.start(prompt, prompt.len() + self.limit, &mut self.logits)?;
+        for step in 0..self.limit {
+            self.go_on()?;
+            let norm = LogNorm::of(&self.logits);
+            self.rules.apply(&found.tokens, &mut self.logits);
+            let Some(&(logit, token)) = best(&self.logits, 1).first() else {
+                return Err(Error::internal("the token rules forbid every token"));
+            };
+            found.push(token, norm.log_prob(logit), self.rules.end_of_text);
+            if found.ended || step + 1 == self.limit {
+                break;
+            }
+            self.decoder.extend(&[Extension { parent: 0, token }], &mut self.logits)?;
+        }
+        Ok(found)
+    }
+
+    fn beam(&mut self, prompt: &[Token], beams: usize, length_penalty: f32) -> Result<Hypothesis> {
+        let n_vocab = self.decoder.n_vocab();
+        let mut running = vec![Hypothesis::default()];
+        let mut ended: Vec<(f32, Hypothesis)> = Vec::with_capacity(beams + 1);
+        self.decoder.start(prompt, prompt.len() + beams * self.limit, &mut self.logits)?;
+        for length in 1..=self.limit {
+            self.go_on()?;
+            let candidates = candidates(&mut self.logits, n_vocab, &running, self.rules, 2 * beams);
+            if candidates.is_empty() {
+                return Err(Error::internal("the token rules forbid every token"));
+            }
+            let divisor = (length as f32).powf(length_penalty);
+            let mut next = Vec::with_capacity(beams);
+            let mut extensions = Vec::with_capacity(beams);
+            for (rank, candidate) in candidates.iter().enumerate() {
+                let ends = candidate.token == self.rules.end_of_text || length == self.limit;
+                if ends && rank >= beams || !ends && next.len() == beams {
+                    continue;
+                }
+                let Some(parent) = running.get(candidate.parent) else { continue };
+                let mut grown = parent.clone();
+                grown.push(candidate.token, candidate.log_prob, self.rules.end_of_text);
+                grown.sum_log_prob = candidate.score;
+                if ends {
+                    keep_best(&mut ended, (candidate.score / divisor, grown), beams);
+                } else {
+                    extensions.push(Extension { parent: candidate.parent, token: candidate.token });
+                    next.push(grown);
+                }
+            }
+            running = next;
+            let Some(leader) = running.first() else { break };
+            let worst = ended.last().map_or(f32::NEG_INFINITY, |(score, _)| *score);
+            if ended.len() == beams && leader.sum_log_prob / divisor <= worst {
+                break;
+            }
+            self.decoder.extend(&extensions, &mut self.logits)?;
+        }
+        let best_ended = ended.into_iter().next().map(|(_, hypothesis)| hypothesis);
+        best_ended
+            .or_else(|| running.into_iter().next())
+            .ok_or_else(|| Error::internal("the search found nothing"))
+    }
 }
 
 /// A continuation of a running beam by one token.
@@ -157,59 +210,6 @@ struct Candidate {
     log_prob: f32,
     parent: usize,
     token: Token,
-}
-
-fn beam(
-    decoder: &mut impl Decoder,
-    prompt: &[Token],
-    rules: &Rules,
-    options: SearchOptions,
-    cancelled: &dyn Fn() -> bool,
-) -> Result<Hypothesis> {
-    let (beams, limit, n_vocab) = (options.beams, options.max_new_tokens, decoder.n_vocab());
-    let mut running = vec![Hypothesis::default()];
-    let mut ended: Vec<(f32, Hypothesis)> = Vec::with_capacity(beams + 1);
-    let mut logits = Vec::new();
-    decoder.start(prompt, prompt.len() + beams * limit, &mut logits)?;
-    for length in 1..=limit {
-        if cancelled() {
-            return Err(Error::Cancelled);
-        }
-        let candidates = candidates(&mut logits, n_vocab, &running, rules, 2 * beams);
-        if candidates.is_empty() {
-            return Err(Error::internal("the token rules forbid every token"));
-        }
-        let divisor = (length as f32).powf(options.length_penalty);
-        let mut next = Vec::with_capacity(beams);
-        let mut extensions = Vec::with_capacity(beams);
-        for (rank, candidate) in candidates.iter().enumerate() {
-            let ends = candidate.token == rules.end_of_text || length == limit;
-            if ends && rank >= beams || !ends && next.len() == beams {
-                continue;
-            }
-            let Some(parent) = running.get(candidate.parent) else { continue };
-            let mut grown = parent.clone();
-            grown.push(candidate.token, candidate.log_prob, rules.end_of_text);
-            grown.sum_log_prob = candidate.score;
-            if ends {
-                keep_best(&mut ended, (candidate.score / divisor, grown), beams);
-            } else {
-                extensions.push(Extension { parent: candidate.parent, token: candidate.token });
-                next.push(grown);
-            }
-        }
-        running = next;
-        let Some(leader) = running.first() else { break };
-        let worst = ended.last().map_or(f32::NEG_INFINITY, |(score, _)| *score);
-        if ended.len() == beams && leader.sum_log_prob / divisor <= worst {
-            break;
-        }
-        decoder.extend(&extensions, &mut logits)?;
-    }
-    let best_ended = ended.into_iter().next().map(|(_, hypothesis)| hypothesis);
-    best_ended
-        .or_else(|| running.into_iter().next())
-        .ok_or_else(|| Error::internal("the search found nothing"))
 }
 
 /// The best `most` continuations over all beams, best first; what a rule forbids is not among them.
