@@ -11,12 +11,14 @@
     clippy::indexing_slicing,
     clippy::print_stdout,
     missing_docs,
-    reason = "a benchmark may panic, and prints its table"
+    unsafe_code,
+    reason = "a benchmark may panic, prints its table, and needs a raw callback"
 )]
 
+use std::ffi::{c_int, c_void};
 use std::path::Path;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::sync::{Arc, OnceLock};
+use std::time::Instant;
 
 use imesli::asr::model::{Model, ModelOptions};
 use imesli::asr::recognizer::{Cancel, DecodeOptions, Language, Recognizer, Task};
@@ -115,12 +117,9 @@ impl Theirs {
         Self { state: context.create_state().unwrap(), threads }
     }
 
-    /// Milliseconds of `whisper_full` less those of spectrogram and encoder.
+    /// Milliseconds of `whisper_full` from the logits of the prompt to the end: what comes before, spectrogram,
+    /// encoder and prompt, is left out (our time has the prompt in it).
     fn decode(&mut self, samples: &[f32], beams: i32, tokens: usize) -> f64 {
-        let begin = Instant::now();
-        self.state.pcm_to_mel(samples, self.threads).unwrap();
-        self.state.encode(0, self.threads).unwrap();
-        let encode = begin.elapsed();
         let strategy = match beams {
             1 => SamplingStrategy::Greedy { best_of: 1 },
             beam_size => SamplingStrategy::BeamSearch { beam_size, patience: -1.0 },
@@ -135,9 +134,26 @@ impl Theirs {
         parameters.set_suppress_blank(false);
         parameters.set_max_tokens(i32::try_from(tokens - 1).unwrap());
         parameters.set_print_progress(false);
-        let begin = Instant::now();
+        let first = OnceLock::<Instant>::new();
+        // SAFETY: `first` outlives the call of full() below, and may be set from any thread.
+        unsafe {
+            parameters.set_filter_logits_callback(Some(note_first));
+            parameters.set_filter_logits_callback_user_data((&raw const first).cast_mut().cast());
+        }
         self.state.full(parameters, samples).unwrap();
-        let decode: Duration = begin.elapsed().saturating_sub(encode);
-        decode.as_secs_f64() * 1e3
+        first.get().expect("no logits were filtered").elapsed().as_secs_f64() * 1e3
     }
+}
+
+unsafe extern "C" fn note_first(
+    _: *mut whisper_rs_sys::whisper_context,
+    _: *mut whisper_rs_sys::whisper_state,
+    _: *const whisper_rs_sys::whisper_token_data,
+    _: c_int,
+    _: *mut f32,
+    first: *mut c_void,
+) {
+    // SAFETY: what decode() above handed over.
+    let first = unsafe { &*first.cast::<OnceLock<Instant>>() };
+    first.get_or_init(Instant::now);
 }
