@@ -9,8 +9,9 @@
 //! - [`checkpoint`]: a Hugging Face checkpoint in, a quantized GGML file out.
 //! - [`error`]: the one error type of `audio` and `asr`.
 //!
-//! And what the program puts around them: [`config`] (arguments), [`logging`], [`load`] (from a checkpoint
-//! to a transcriber), [`transcribe`] (the command that needs no server) and [`client`], its way to a server.
+//! And what the program puts around them: [`config`] (arguments), [`logging`], [`memory`], [`load`] (from a
+//! checkpoint to a transcriber), [`transcribe`] (the command that needs no server) and [`client`], its way to a
+//! server.
 //!
 //! Dependencies point one way: `main → serve → asr → audio`, and `main → checkpoint`.
 
@@ -22,5 +23,6 @@ pub mod config;
 pub mod error;
 pub mod load;
 pub mod logging;
+pub mod memory;
 pub mod serve;
 pub mod transcribe;

@@ -14,6 +14,7 @@ use imesli::transcribe::{self, Outcome};
 use tokio::net::TcpListener;
 
 fn main() -> ExitCode {
+    imesli::memory::give_back_what_is_freed();
     let cli = Cli::read(std::env::args_os()).unwrap_or_else(|error| error.exit());
     imesli::logging::start(cli.log_level);
     match cli.command {

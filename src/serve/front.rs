@@ -29,6 +29,8 @@ const REFUSED_AT_A_TIME: usize = 32;
 const SWEEP: Duration = Duration::from_secs(30);
 /// How long connections may take to say goodbye once their work was given up.
 const LAST_WORDS: Duration = Duration::from_secs(5);
+/// What a connection reads at a time, and keeps as a buffer for as long as it lives.
+const READ_BUFFER: usize = 16 << 10;
 /// After an accept that failed, because there are no file descriptors left, say.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -202,6 +204,7 @@ fn upgraded(
     tracing::info!(connection = connection.id, peer = %connection.peer, agent, "connected");
     let Limits { message_bytes, .. } = shared.limits;
     upgrade
+        .read_buffer_size(READ_BUFFER)
         .max_message_size(message_bytes)
         .max_frame_size(message_bytes)
         .on_upgrade(move |socket| session::run(socket, shared, connection))
