@@ -1,23 +1,28 @@
 #!/usr/bin/env bash
 # Runs the example clients and `imesli transcribe --server` against a server, over ws and wss, and compares
-# what they print with what was said. Says loudly what it skips where Python or Node lack a WebSocket.
+# what they print with what was said. Says loudly what it skips where Python or Node lack a WebSocket, which
+# `tools/setup.sh --test` installs.
 #
 #   tools/check-clients.sh IMESLI [CHECKPOINT]
 #
-# PYTHON, NODE: the interpreters (default: python3, node). NODE_FOLDER: where `npm install ws` was run.
+# PYTHON: a Python that has websockets. NODE_FOLDER: where `npm install ws` was run.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 imesli=$1 checkpoint=${2:-checkpoint}
-python=${PYTHON:-python3} node=${NODE:-node}
 audio=tests/data/theo-7309.wav
 said=$(sed -n 's/^ *"theo-7309\.wav": "\(.*\)".*/\1/p' tests/data/truth.json)
 # shellcheck source=tools/test-server.sh
 . tools/test-server.sh
+# shellcheck source=tools/clients/find.sh
+. tools/clients/find.sh
 scratch=$(mktemp -d)
 trap 'stop_server; rm -rf "$server_log" "$scratch"' EXIT
-failed=0
+failed=0 skipped=0
 
-skip() { printf 'SKIPPED: %s\n' "$*" >&2; }
+skip() {
+    printf 'SKIPPED: %s\n' "$*" >&2
+    skipped=$((skipped + 1))
+}
 
 check() { # NAME COMMAND…
     local name=$1 found
@@ -34,20 +39,19 @@ check() { # NAME COMMAND…
 
 # ES modules look for packages beside themselves, not in the current folder.
 cp tools/clients/transcribe.mjs "$scratch/"
-for folder in "${NODE_FOLDER:-.}" tools/clients; do
-    if [ -d "$folder/node_modules/ws" ]; then ln -sfn "$(cd "$folder" && pwd)/node_modules" "$scratch/node_modules"; fi
-done
+if find_ws; then ln -s "$client_modules" "$scratch/node_modules"; fi
+find_python || true
 
 run_all() { # SCHEME [--insecure]
     local url="$1://127.0.0.1:$server_port" secure=${2:-}
     check "imesli, $1" "$imesli" transcribe --server "$url" ${secure:+"$secure"} "$audio"
-    if "$python" -c 'import websockets' 2>/dev/null; then
-        check "Python, $1" "$python" tools/clients/transcribe.py ${secure:+"$secure"} "$url" "$audio"
+    if [ -n "$client_python" ]; then
+        check "Python, $1" "$client_python" tools/clients/transcribe.py ${secure:+"$secure"} "$url" "$audio"
     else
-        skip "the Python client ($1): $python has no websockets (pip install websockets)"
+        skip "the Python client ($1): no Python with websockets (pip install websockets)"
     fi
-    if [ -e "$scratch/node_modules" ] || { [ -z "$secure" ] && "$node" -e 'process.exit(globalThis.WebSocket ? 0 : 1)' 2>/dev/null; }; then
-        check "JavaScript, $1" "$node" "$scratch/transcribe.mjs" ${secure:+"$secure"} "$url" "$audio"
+    if [ -n "$client_modules" ] || { [ -z "$secure" ] && has_own_websocket; }; then
+        check "JavaScript, $1" node "$scratch/transcribe.mjs" ${secure:+"$secure"} "$url" "$audio"
     else
         skip "the JavaScript client ($1): no Node with a WebSocket (npm install ws)"
     fi
@@ -58,4 +62,5 @@ run_all ws
 stop_server
 start_server "$imesli" --checkpoint "$checkpoint" --tls-self-signed
 run_all wss --insecure
+if [ $skipped != 0 ]; then printf 'SKIPPED %d of 6 checks of clients\n' $skipped >&2; fi
 exit $failed

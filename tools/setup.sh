@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
 # Installs what a build needs and this machine lacks: cmake and a C++ compiler (whisper.cpp), perl and
-# make (OpenSSL, on Linux). With --test also rustfmt and clippy. Says nothing when all is there.
+# make (OpenSSL, on Linux). With --test also rustfmt, clippy, and what the example clients need: a WebSocket
+# for Python and one for Node. Says nothing when all is there.
 set -euo pipefail
+cd "$(dirname "$0")/.."
 
 fail() {
     printf 'imesli: %s\n' "$@" >&2
@@ -45,10 +47,13 @@ install_debian() {
     [ ${#packages[@]} = 0 ] && return
     [ "$(id -u)" = 0 ] || has sudo || fail "this needs root, and there is no sudo here. As root, run:" \
         "  apt-get update && apt-get install ${packages[*]}"
-    echo "imesli: installing ${packages[*]}" >&2
+    apt_install "${packages[@]}"
+}
+
+apt_install() {
+    echo "imesli: installing $*" >&2
     local apt=(env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=120 -qq)
-    as_root "${apt[@]}" update
-    as_root "${apt[@]}" install -y --no-install-recommends "${packages[@]}"
+    as_root "${apt[@]}" update && as_root "${apt[@]}" install -y --no-install-recommends "$@"
 }
 
 install_macos() {
@@ -84,10 +89,41 @@ install_lints() {
     rustup component add "${missing[@]}"
 }
 
+# Never fails: the server's own tests do without, also where there is no network.
+install_clients() {
+    # shellcheck source=tools/clients/find.sh
+    . tools/clients/find.sh
+    local packages=()
+    if ! find_python; then
+        if has apt-get; then packages+=(python3 python3-websockets); else python_from_pip || true; fi
+    fi
+    if ! find_ws; then
+        # Debian's npm would bring hundreds of packages; its node-ws brings a few.
+        if has apt-get && ! has npm; then packages+=(nodejs node-ws); else node_from_npm || true; fi
+    fi
+    if [ ${#packages[@]} != 0 ]; then apt_install "${packages[@]}" || true; fi
+    find_python || echo "imesli: no websockets for Python could be installed; that example is not tried out" >&2
+    find_ws || echo "imesli: no ws for Node could be installed; that example is not tried out" >&2
+}
+
+python_from_pip() {
+    echo "imesli: installing websockets into $client_folder" >&2
+    python3 -m venv "$client_folder/python" && "$client_folder/python/bin/pip" --quiet install websockets
+}
+
+node_from_npm() {
+    if ! has npm && has brew; then brew install --quiet node; fi
+    echo "imesli: installing ws into $client_folder" >&2
+    npm install --prefix "$client_folder" --no-save --no-audit --no-fund --loglevel=error ws >/dev/null
+}
+
 case "$(uname -s)" in
     Darwin) install_macos ;;
     Linux) if has apt-get; then install_debian; else check_others; fi ;;
     *) check_others ;;
 esac
 check_rust
-if [ "${1:-}" = --test ]; then install_lints; fi
+if [ "${1:-}" = --test ]; then
+    install_lints
+    install_clients
+fi
