@@ -20,11 +20,9 @@ const HEAPS: i32 = 2;
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 #[allow(unsafe_code)]
 pub fn give_back_what_is_freed() {
-    for (parameter, value) in [
-        (libc::M_MMAP_THRESHOLD, OWN_MAPPING),
-        (libc::M_TRIM_THRESHOLD, KEPT),
-        (libc::M_ARENA_MAX, HEAPS),
-    ] {
+    for (parameter, value) in
+        [(libc::M_MMAP_THRESHOLD, OWN_MAPPING), (libc::M_TRIM_THRESHOLD, KEPT), (libc::M_ARENA_MAX, HEAPS)]
+    {
         // SAFETY: takes two numbers and changes the allocator's settings, under the allocator's own lock. A
         // parameter that this glibc does not know is refused, and nothing is worse than before.
         unsafe { libc::mallopt(parameter, value) };

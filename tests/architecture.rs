@@ -7,8 +7,19 @@ use std::path::{Path, PathBuf};
 use std::{fs, io};
 
 /// The top-level modules, from top to bottom: each may use those below it, and none above.
-const ORDER: &[&str] =
-    &["main", "transcribe", "load", "config", "client", "logging", "memory", "serve", "asr", "audio", "error"];
+const ORDER: &[&str] = &[
+    "main",
+    "transcribe",
+    "load",
+    "config",
+    "client",
+    "logging",
+    "memory",
+    "serve",
+    "asr",
+    "audio",
+    "error",
+];
 
 /// Stands beside [`ORDER`]: uses none of our modules, and is used only by those above `serve`.
 const CHECKPOINT: &str = "checkpoint";

@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use imesli::checkpoint::QuantType;
 
@@ -54,6 +55,64 @@ async fn the_program_serves_until_a_signal_ends_it() {
         drop(client);
         assert_eq!(child.wait().unwrap().code(), Some(0), "{signal}");
     }
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_second_signal_ends_it_at_once() {
+    for signal in ["-TERM", "-INT"] {
+        let mut child = imesli(&["--port", "0", "--shutdown-timeout", "600"]).spawn().unwrap();
+        let line = log_until(&mut child, "listening on");
+        let mut client = Client::connect(line.split("listening on ").nth(1).unwrap()).await;
+        client.send(audio("endless", &super::long_encoded(1200))).await;
+        while client.state().await != "transcribing" {}
+        let kill = || Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap();
+        kill();
+        tokio::time::sleep(Duration::from_millis(700)).await;
+        client.is_alive().await;
+        let begin = Instant::now();
+        kill();
+        assert_eq!(child.wait().unwrap().code(), Some(1), "{signal}");
+        assert!(begin.elapsed() < Duration::from_secs(10), "{:?}", begin.elapsed());
+    }
+}
+
+/// What a crowd of clients needed goes back to the system when they are gone.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn memory_goes_back_after_a_crowd() {
+    const MIB: usize = 1 << 20;
+    let mut child = imesli(&["--port", "0", "--states", "1"]).spawn().unwrap();
+    let line = log_until(&mut child, "listening on");
+    let url = line.split("listening on ").nth(1).unwrap();
+    let held = || {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();
+        let own = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap();
+        own.trim().trim_end_matches(" kB").parse::<usize>().unwrap() << 10
+    };
+    // The state's buffers grow with the first audio, and stay.
+    let mut first = Client::connect(url).await;
+    assert_eq!(first.state().await, "ready");
+    first.send(audio("a", &encoded(0))).await;
+    assert_eq!(first.answer().await["transcription"], SAID[0].1);
+    let before = held();
+    let mut crowd = Vec::new();
+    for i in 0..30 {
+        let mut client = Client::connect(url).await;
+        assert_eq!(client.state().await, "ready");
+        // Large and small, one among the other; none is audio, which saves the time to decode it.
+        client.send(audio("b", &"A".repeat(MIB + i * 40_000))).await;
+        assert_eq!(client.answer().await["code"], "AUDIO_LOAD_ERROR");
+        crowd.push(client);
+    }
+    drop(crowd);
+    let begin = Instant::now();
+    while held() > before + 8 * MIB {
+        assert!(begin.elapsed() < Duration::from_secs(30), "{} MiB more", (held() - before) / MIB);
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
 }
 
 #[test]

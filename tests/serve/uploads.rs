@@ -186,6 +186,30 @@ async fn each_mistake_has_its_code() {
     assert_eq!(client.state().await, "ready");
 }
 
+/// The disk fails: whose fault that is, is in the log, and not for the client.
+#[tokio::test]
+async fn an_internal_error_is_told_without_its_details() {
+    let dir = tempfile::tempdir().unwrap();
+    let spool_dir = dir.path().join("gone");
+    let limits = Limits { spool_dir: spool_dir.clone(), ..Limits::default() };
+    let server = Server::start(Setup { limits, ..Setup::default() }).await;
+    let mut client = server.client().await;
+    let file = long_wav(40);
+    client.send(start("u", file.len(), 1)).await;
+    progress(&mut client, "u").await;
+    client.send(chunk("u", 0, &file)).await;
+    let error = client.code("INTERNAL_ERROR").await;
+    assert!(!error.to_string().contains("gone"), "{error}");
+    client.is_alive().await;
+    // The chunk is not taken for received, and can be sent again when the disk is back.
+    std::fs::create_dir(&spool_dir).unwrap();
+    client.send(chunk("u", 0, &file)).await;
+    progress(&mut client, "u").await;
+    client.send(complete("u")).await;
+    assert_eq!(client.next().await["type"], "upload_complete");
+    assert_eq!(client.answer().await["type"], "transcription");
+}
+
 #[tokio::test]
 async fn an_upload_can_be_given_up_and_replaced() {
     let server = Server::start(Setup::default()).await;
