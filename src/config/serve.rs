@@ -71,7 +71,7 @@ pub struct LimitArgs {
     #[arg(long, env = "IMESLI_MAX_REQUESTS_PER_CONNECTION", default_value_t = 16, value_name = "N",
           value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub max_requests_per_connection: u32,
-    /// Memory in MiB for messages that wait and for decoded audio (220 MiB an hour).
+    /// Memory in MiB for messages that come in or wait and for decoded audio (220 MiB an hour).
     #[arg(long, env = "IMESLI_MAX_MEMORY_MIB", default_value_t = 1024, value_name = "N",
           value_parser = clap::value_parser!(u32).range(1..))]
     pub max_memory_mib: u32,

@@ -24,9 +24,24 @@ impl Budget {
 
     /// `None` when that much is not left.
     pub(super) fn reserve(self: &Arc<Self>, amount: u64) -> Option<Reservation> {
+        self.take(amount).then(|| Reservation { budget: Arc::clone(self), amount })
+    }
+
+    fn take(&self, amount: u64) -> bool {
         let more = |used: u64| used.checked_add(amount).filter(|sum| *sum <= self.limit);
-        self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).ok()?;
-        Some(Reservation { budget: Arc::clone(self), amount })
+        self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok()
+    }
+}
+
+impl Reservation {
+    /// Makes it so large at least. `false`, and it stays as it was, when that much is not left.
+    pub(super) fn grow_to(&mut self, amount: u64) -> bool {
+        let more = amount.saturating_sub(self.amount);
+        let taken = self.budget.take(more);
+        if taken {
+            self.amount += more;
+        }
+        taken
     }
 }
 
@@ -38,6 +53,7 @@ impl Drop for Reservation {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)] // A test may fail by panicking.
     use super::*;
 
     #[test]
@@ -49,6 +65,16 @@ mod tests {
         assert!(budget.reserve(u64::MAX).is_none());
         assert!(budget.reserve(4).is_some());
         drop(first);
+        assert!(budget.reserve(10).is_some());
+    }
+
+    #[test]
+    fn a_part_may_grow_as_far_as_there_is_room() {
+        let budget = Budget::new(10);
+        let mut part = budget.reserve(0).unwrap();
+        assert!(part.grow_to(6) && part.grow_to(3) && part.grow_to(10) && !part.grow_to(11));
+        assert!(budget.reserve(1).is_none());
+        drop(part);
         assert!(budget.reserve(10).is_some());
     }
 }

@@ -87,7 +87,7 @@ async fn accept(listener: &TcpListener, front: &Arc<Front>, places: &Arc<Semapho
         };
         let refused = places.available_permits() <= REFUSED_AT_A_TIME;
         let Ok(place) = Arc::clone(places).try_acquire_owned() else { continue };
-        let connection = Connection::new(id, peer, refused);
+        let connection = Connection::new(id, peer, refused, Arc::clone(&front.shared.memory));
         tokio::spawn(connect(Arc::clone(front), stream, connection, place));
     }
 }

@@ -16,7 +16,7 @@ pub struct Limits {
     pub connections: usize,
     /// Audio of one connection that waits or is being worked on.
     pub jobs_per_connection: usize,
-    /// Bytes of waiting messages and of decoded audio, all connections together.
+    /// Bytes of messages that come in or wait and of decoded audio, all connections together.
     pub memory_bytes: u64,
     /// Uploads at a time.
     pub uploads: usize,

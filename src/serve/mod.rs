@@ -66,7 +66,7 @@ struct Shared {
     defaults: Request,
     limits: Limits,
     uploads: Uploads,
-    /// Bytes of waiting messages and of decoded audio.
+    /// Bytes of messages that come in or wait and of decoded audio.
     memory: Arc<Budget>,
     /// Audio files that are decoded at the same time: no more than there are cores.
     decoders: Semaphore,

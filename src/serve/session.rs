@@ -1,5 +1,6 @@
 //! One connection, from the upgrade to the close: a reader that never waits for a transcription.
 
+use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -10,6 +11,7 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite;
 
+use super::budget::Reservation;
 use super::failure::Failure;
 use super::lane::{Job, Lane, Source, Work, blocking};
 use super::outbox::{Outbox, send_all};
@@ -125,6 +127,11 @@ impl Session {
                 self.outbox.close(close_code::SIZE, "message too large").await;
                 "message too large"
             }
+            Some(tungstenite::Error::Io(error)) if error.kind() == io::ErrorKind::OutOfMemory => {
+                self.outbox.fail(no_memory()).await;
+                self.outbox.close(close_code::AGAIN, "too much audio is coming in").await;
+                "no memory for a message"
+            }
             Some(tungstenite::Error::Utf8(_)) => {
                 self.outbox.close(close_code::INVALID, "text that is not UTF-8").await;
                 "text that is not UTF-8"
@@ -155,10 +162,11 @@ impl Session {
         };
         self.last_message = Instant::now();
         self.messages += 1;
+        let held = self.connection.message_is_whole();
         let parsed = parse(&text);
         drop(text);
         let result = match parsed {
-            Ok(message) => self.act(message).await,
+            Ok(message) => self.act(message, held).await,
             Err(failure) => Err(failure),
         };
         if let Err(failure) = result {
@@ -167,9 +175,14 @@ impl Session {
         }
     }
 
-    async fn act(&mut self, message: ClientMessage) -> Result<(), Failure> {
+    /// `held` is the message's share of memory.
+    async fn act(&mut self, message: ClientMessage, held: Option<Reservation>) -> Result<(), Failure> {
         match message {
-            ClientMessage::Audio(audio, options) => self.audio(audio, &options)?,
+            ClientMessage::Audio(audio, options) => {
+                // It waits for its turn under a share of its own.
+                drop(held);
+                self.audio(audio, &options)?;
+            }
             ClientMessage::Ping => self.outbox.state(State::Pong, "Server is alive", None).await,
             ClientMessage::Status => {
                 self.outbox.state(self.outbox.current(), "Current status", None).await;
@@ -226,8 +239,7 @@ impl Session {
             Source::Message { audio_data, .. } => audio_data.len() as u64,
             Source::Upload(_) => 0,
         };
-        let full = || Failure::new(Code::Overloaded, "too much audio is waiting; try again later");
-        let held = self.shared.memory.reserve(size).ok_or_else(full)?;
+        let held = self.shared.memory.reserve(size).ok_or_else(no_memory)?;
         let admitted = self.shared.transcriber.admit();
         let permit = admitted.map_err(|error| Failure::at(Code::TranscriptionError, &error))?;
         Ok(Work { source, request, permit, held })
@@ -333,6 +345,10 @@ impl Session {
         let done = blocking(move || work(&shared.uploads)).await;
         done.unwrap_or_else(|error| Err(Failure::at(Code::InternalError, &error)))
     }
+}
+
+fn no_memory() -> Failure {
+    Failure::new(Code::Overloaded, "too much audio is waiting; try again later")
 }
 
 /// Waits until the server shuts down and all that was asked for has been answered.

@@ -3,16 +3,23 @@
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::sync::OwnedSemaphorePermit;
 
+use super::budget::{Budget, Reservation};
+
 /// How long, and for how many bytes, a closed connection is still read from.
 const LINGER: (Duration, u64) = (Duration::from_secs(10), 1 << 30);
+
+/// Bytes of a message that every connection may have in memory, whatever else is there.
+const SMALL_MESSAGE: u64 = 256 << 10;
+/// Further ones are asked for in steps of this size.
+const STEP: u64 = 1 << 20;
 
 /// What is known of a connection.
 #[derive(Debug)]
@@ -27,12 +34,24 @@ pub(super) struct Connection {
     last_read: AtomicU64,
     asked: AtomicBool,
     linger: AtomicBool,
+    memory: Arc<Budget>,
+    partial: Mutex<Partial>,
+}
+
+/// The message that is coming in.
+#[derive(Debug, Default)]
+struct Partial {
+    /// What has come of it.
+    bytes: u64,
+    /// Its share of memory, once it is no small one.
+    held: Option<Reservation>,
 }
 
 impl Connection {
-    pub(super) fn new(id: u64, peer: SocketAddr, refused: bool) -> Arc<Self> {
-        let (last_read, asked, linger) = Default::default();
-        Arc::new(Self { id, peer, refused, begun: Instant::now(), last_read, asked, linger })
+    /// `memory` is what all messages together may take before they are whole.
+    pub(super) fn new(id: u64, peer: SocketAddr, refused: bool, memory: Arc<Budget>) -> Arc<Self> {
+        let (last_read, asked, linger, partial) = Default::default();
+        Arc::new(Self { id, peer, refused, begun: Instant::now(), last_read, asked, linger, memory, partial })
     }
 
     pub(super) fn age(&self) -> Duration {
@@ -42,6 +61,28 @@ impl Connection {
     /// How long no byte has come. A message of which parts still arrive is a sign of life.
     pub(super) fn silent_for(&self) -> Duration {
         self.age().saturating_sub(Duration::from_millis(self.last_read.load(Ordering::Relaxed)))
+    }
+
+    /// Notes that so many bytes more have come. `false` when there is no memory left for them.
+    fn take_in(&self, bytes: usize) -> bool {
+        let mut partial = self.partial.lock().unwrap_or_else(PoisonError::into_inner);
+        partial.bytes = partial.bytes.saturating_add(bytes as u64);
+        if partial.bytes <= SMALL_MESSAGE {
+            return true;
+        }
+        let wanted = partial.bytes.next_multiple_of(STEP);
+        match &mut partial.held {
+            Some(held) => held.grow_to(wanted),
+            None => {
+                partial.held = self.memory.reserve(wanted);
+                partial.held.is_some()
+            }
+        }
+    }
+
+    /// Notes that a message is whole. Its share of memory is the caller's from here on.
+    pub(super) fn message_is_whole(&self) -> Option<Reservation> {
+        std::mem::take(&mut *self.partial.lock().unwrap_or_else(PoisonError::into_inner)).held
     }
 
     /// Notes that a request has come.
@@ -97,8 +138,12 @@ impl AsyncRead for Socket {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
         let polled = self.stream()?.poll_read(cx, buf);
         if polled.is_ready() {
+            if !self.connection.take_in(buf.filled().len() - before) {
+                return Poll::Ready(Err(io::ErrorKind::OutOfMemory.into()));
+            }
             let age = u64::try_from(self.connection.age().as_millis()).unwrap_or(u64::MAX);
             self.connection.last_read.store(age, Ordering::Relaxed);
         }

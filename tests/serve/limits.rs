@@ -6,6 +6,8 @@ use futures_util::{SinkExt, StreamExt};
 use imesli::asr::pool::PoolOptions;
 use imesli::serve::limits::Limits;
 use serde_json::json;
+use tokio_tungstenite::tungstenite::protocol::frame::Frame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
 use tokio_tungstenite::tungstenite::{Error, Message};
 
 use super::{Client, SAID, Server, Setup, audio, encoded, long_encoded};
@@ -30,10 +32,6 @@ async fn a_message_that_is_too_large_is_told_so_and_the_connection_closed() {
     // The same in frames, none of which is too large.
     let mut client = server.client().await;
     let (mut sink, stream) = client.0.split();
-    use tokio_tungstenite::tungstenite::protocol::frame::{
-        Frame,
-        coding::{Data, OpCode},
-    };
     for index in 0..3 {
         let code = if index == 0 { OpCode::Data(Data::Text) } else { OpCode::Data(Data::Continue) };
         let frame = Frame::message(vec![b' '; 500 << 10], code, false);
@@ -112,6 +110,40 @@ async fn memory_for_waiting_audio_is_bounded() {
     client.send(audio("b", &encoded(0))).await;
     let error = client.answer().await;
     assert_eq!((&error["code"], &error["audio_id"]), (&json!("OVERLOADED"), &json!("b")));
+}
+
+#[tokio::test]
+async fn memory_for_messages_that_come_in_is_bounded() {
+    const MIB: usize = 1 << 20;
+    let limits = Limits { memory_bytes: 4 * MIB as u64, ..Limits::default() };
+    let server = Server::start(with(limits)).await;
+    // Each sends half of its message, and waits.
+    let mut halves = Vec::new();
+    for _ in 0..2 {
+        let mut client = server.client().await;
+        let half = Frame::message(vec![b' '; 3 * MIB / 2], OpCode::Data(Data::Text), false);
+        client.0.send(Message::Frame(half)).await.unwrap();
+        // No other message may come in the middle of one, but a ping may.
+        client.0.send(Message::Ping("x".into())).await.unwrap();
+        while client.0.next().await.unwrap().unwrap() != Message::Pong("x".into()) {}
+        halves.push(client);
+    }
+    let mut late = server.client().await;
+    late.send(audio("a", &"A".repeat(MIB))).await;
+    late.code("OVERLOADED").await;
+    assert_eq!(late.close_code().await, 1013);
+    // What is small always gets through, and what was begun is read to its end.
+    let mut small = server.client().await;
+    small.is_alive().await;
+    for client in &mut halves {
+        let rest = Frame::message(vec![b'x'; MIB / 4], OpCode::Data(Data::Continue), true);
+        client.0.send(Message::Frame(rest)).await.unwrap();
+        client.code("INVALID_JSON").await;
+    }
+    // The memory is there again while they are idle.
+    let mut next = server.client().await;
+    next.text(&" ".repeat(3 * MIB)).await;
+    next.code("INVALID_JSON").await;
 }
 
 #[tokio::test]
