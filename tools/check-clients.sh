@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Runs the example clients and `imesli transcribe --server` against a server, over ws and wss, and compares
-# what they print with what was said. Says loudly what it skips where Python or Node lack a WebSocket, which
+# Runs the example clients and `imesli transcribe --server` against a server, over ws and wss, and the clients
+# in the README, and compares what they print with what was said. Says loudly what it skips where Python or Node lack a WebSocket, which
 # `tools/setup.sh --test` installs.
 #
 #   tools/check-clients.sh IMESLI [CHECKPOINT]
@@ -37,6 +37,20 @@ check() { # NAME COMMAND…
     fi
 }
 
+# The first block of a language in the README, for the server's own port.
+from_readme() { # LANGUAGE
+    sed -n "/^\`\`\`$1\$/,/^\`\`\`\$/p" README.md | sed -e '/^```/d' -e "s/16391/$server_port/"
+}
+
+# A program of the README: the text is somewhere in what it prints.
+check_readme() { # LANGUAGE FILE COMMAND…
+    local language=$1 program=$2
+    shift 2
+    from_readme "$language" >"$program"
+    # shellcheck disable=SC2016 # For the inner shell.
+    check "README, $language" bash -c '"${@:2}" | grep -o "$1" | sort -u' - "$said" "$@" "$program"
+}
+
 # ES modules look for packages beside themselves, not in the current folder.
 cp tools/clients/transcribe.mjs "$scratch/"
 if find_ws; then ln -s "$client_modules" "$scratch/node_modules"; fi
@@ -62,5 +76,7 @@ run_all ws
 stop_server
 start_server "$imesli" --checkpoint "$checkpoint" --tls-self-signed
 run_all wss --insecure
-if [ $skipped != 0 ]; then printf 'SKIPPED %d of 6 checks of clients\n' $skipped >&2; fi
+if [ -n "$client_python" ]; then check_readme python "$scratch/readme.py" "$client_python"; fi
+if [ -n "$client_modules" ]; then check_readme js "$scratch/readme.mjs" node; fi
+if [ $skipped != 0 ]; then printf 'SKIPPED: %d of 6 checks of clients, and those of the README\n' $skipped >&2; fi
 exit $failed
