@@ -75,22 +75,18 @@ impl Lane {
         Self { queue, pending, task: tokio::spawn(worker.run(receiver)).abort_handle() }
     }
 
-    /// Whether a job would be taken.
+    /// Whether there is room for a job. It does not go away: only the session, which asks, adds jobs.
     pub(super) fn has_room(&self) -> bool {
         *self.pending.borrow() < self.queue.max_capacity()
     }
 
-    /// Puts a job at the end of the line. `false` when it is too long.
-    pub(super) fn submit(&self, job: Job) -> bool {
-        if !self.has_room() {
-            return false;
-        }
+    /// Puts a job at the end of the line, where there must be room.
+    pub(super) fn submit(&self, job: Job) {
         self.pending.send_modify(|n| *n += 1);
-        let taken = self.queue.try_send((job, Instant::now())).is_ok();
-        if !taken {
+        if self.queue.try_send((job, Instant::now())).is_err() {
+            tracing::error!("a job came to a lane without room, and got lost");
             self.pending.send_modify(|n| *n -= 1);
         }
-        taken
     }
 
     /// Watches how many jobs have not been answered.
