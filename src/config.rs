@@ -14,7 +14,7 @@ use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand,
 use crate::asr::recognizer::Task;
 use crate::asr::search::SearchOptions;
 use crate::asr::transcriber::Request;
-use crate::checkpoint::QuantType;
+use crate::checkpoint::{QuantType, QuantTypeParser};
 use crate::client::Address;
 
 /// Speech to text for your own fine-tuned Whisper model. Without a command, it serves.
@@ -97,7 +97,7 @@ pub struct ModelArgs {
     #[arg(long, env = "IMESLI_CHECKPOINT", default_value = "./checkpoint", value_name = "PATH")]
     pub checkpoint: PathBuf,
     /// The type of the weights to use, and to convert to if that has not been done [default: q8_0, or what is there].
-    #[arg(long, env = "IMESLI_QUANTIZE", value_name = "TYPE", value_enum)]
+    #[arg(long, env = "IMESLI_QUANTIZE", value_name = "TYPE", value_parser = QuantTypeParser)]
     pub quantize: Option<QuantType>,
     /// Windows that are decoded at the same time; each costs memory, for whisper-small about 0.45 GB
     /// [default: one for each four cores, as far as memory goes].

@@ -7,7 +7,7 @@ use std::time::Instant;
 use clap::Args;
 
 use super::convert::{Options, convert};
-use super::quantize::QuantType;
+use super::quantize::{QuantType, QuantTypeParser};
 
 /// Turns a Hugging Face Whisper checkpoint into a GGML file.
 #[derive(Debug, Clone, Args)]
@@ -16,7 +16,7 @@ pub struct ConvertArgs {
     #[arg(long, value_name = "DIR")]
     pub checkpoint: PathBuf,
     /// The type of the weights
-    #[arg(long, value_name = "TYPE", value_enum, default_value_t = QuantType::Q8_0)]
+    #[arg(long, value_name = "TYPE", value_parser = QuantTypeParser, default_value_t = QuantType::Q8_0)]
     pub quantize: QuantType,
     /// The file to write [default: ggml-TYPE.bin in the checkpoint folder]
     #[arg(long, value_name = "FILE")]

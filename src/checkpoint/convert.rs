@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use tempfile::NamedTempFile;
 
 use super::config::{self, Dims};
-use super::encode::{Encoder, storage};
+use super::encode::Encoder;
 use super::error::{Error, Result};
 use super::plan::{Plan, plan};
 use super::profile::{Profile, Source, SpecialTokens, source_files};
@@ -152,7 +152,7 @@ fn write(
     let mut encoder = Encoder::new(ty);
     for tensor in &plan.tensors {
         let expected = &tensor.expected;
-        let storage = storage(expected.kind, ty);
+        let storage = ggml::stored_as(expected.kind, ty.storage());
         ggml::write_tensor_header(&mut writer, &expected.ggml, &expected.ggml_dims(), storage)
             .map_err(Error::write(out))?;
         let input = weights.bytes(&tensor.source)?;

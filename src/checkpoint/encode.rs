@@ -3,12 +3,12 @@
 use std::io::{Read, Write};
 use std::path::Path;
 
-use half::f16;
+use half::{bf16, f16};
 
 use super::error::{Error, Result};
-use super::names::Kind;
+use super::ggml::stored_as;
 use super::plan::Planned;
-use super::quantize::{F16, F32, QuantType, Storage, quantize_rows};
+use super::quantize::{BF16, F16, F32, QuantType, Storage, quantize_rows};
 
 /// Elements in memory at a time: 2 M are 8 MB as f32, and at most as much again read and written.
 const CHUNK: usize = 2 << 20;
@@ -21,16 +21,6 @@ enum Fault {
     NotFinite,
     HalfOverflow(f32),
     Sizes,
-}
-
-/// How a tensor is stored in a file of this type.
-pub(crate) fn storage(kind: Kind, ty: QuantType) -> &'static Storage {
-    match kind {
-        Kind::Matrix => ty.storage(),
-        Kind::Kernel if ty == QuantType::F32 => &F32,
-        Kind::Kernel => &F16,
-        Kind::KernelBias | Kind::Plain => &F32,
-    }
 }
 
 /// Buffers that live over all tensors.
@@ -60,7 +50,7 @@ impl Encoder {
         out: &mut impl Write,
         mut done: impl FnMut(usize),
     ) -> Result<()> {
-        let storage = storage(planned.expected.kind, self.ty);
+        let storage = stored_as(planned.expected.kind, self.ty.storage());
         let width = planned.width();
         let per_chunk = (CHUNK / width).max(1) * width;
         let mut left = planned.len();
@@ -133,6 +123,12 @@ fn encode(
     } else if *storage == F16 {
         for (o, v) in out.as_chunks_mut::<2>().0.iter_mut().zip(values) {
             *o = half(*v)?.to_le_bytes();
+        }
+    } else if *storage == BF16 {
+        for (o, v) in out.as_chunks_mut::<2>().0.iter_mut().zip(values) {
+            // Its range is f32's, but for the last half step.
+            let rounded = bf16::from_f32(*v);
+            *o = if rounded.is_finite() { rounded } else { bf16::MAX.copysign(rounded) }.to_le_bytes();
         }
     } else {
         quantize_rows(ty, values, width, out).ok_or(Fault::Sizes)?;

@@ -188,7 +188,7 @@ pub enum Error {
         value: f32,
     },
     /// Rows that the block type does not divide.
-    #[error("{}: {ty} needs rows of a multiple of {block} values, the model's have {width}; use --quantize f16", path.display())]
+    #[error("{}: {ty} needs rows of a multiple of {block} values, the model's have {width}; use {instead}", path.display())]
     RowWidth {
         /// The weights.
         path: PathBuf,
@@ -198,6 +198,8 @@ pub enum Error {
         block: usize,
         /// The row's length.
         width: usize,
+        /// The type to use instead.
+        instead: &'static str,
     },
     /// A vocabulary that can't be right.
     #[error("{}: {fact}", path.display())]

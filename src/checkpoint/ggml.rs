@@ -4,7 +4,8 @@ use std::io::{self, Write};
 
 use super::config::Dims;
 use super::mel;
-use super::quantize::Storage;
+use super::names::Kind;
+use super::quantize::{F16, F32, Storage};
 use super::tokenizer::Vocabulary;
 
 /// `ggml` in hex.
@@ -13,6 +14,16 @@ pub(crate) const MAGIC: u32 = 0x6767_6d6c;
 pub(crate) const QUANT_VERSION: u32 = 2;
 pub(crate) const QUANT_VERSION_FACTOR: u32 = 1000;
 
+/// How a tensor is stored in a file whose matrices are of type `ty`: whisper.cpp allocates it so.
+pub(crate) fn stored_as(kind: Kind, ty: &'static Storage) -> &'static Storage {
+    match kind {
+        Kind::Matrix => ty,
+        Kind::Kernel if *ty == F32 => &F32,
+        Kind::Kernel => &F16,
+        Kind::KernelBias | Kind::Plain => &F32,
+    }
+}
+
 /// Writes everything in front of the tensors.
 pub(crate) fn write_header(
     out: &mut impl Write,
@@ -20,7 +31,7 @@ pub(crate) fn write_header(
     ty: &Storage,
     vocabulary: &Vocabulary,
 ) -> io::Result<()> {
-    let version = if ty.block > 1 { QUANT_VERSION * QUANT_VERSION_FACTOR } else { 0 };
+    let version = if ty.is_quantized() { QUANT_VERSION * QUANT_VERSION_FACTOR } else { 0 };
     number(out, MAGIC as usize)?;
     for field in [
         dims.n_vocab,

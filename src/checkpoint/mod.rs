@@ -34,6 +34,6 @@ pub use config::Dims;
 pub use convert::{Converted, Options, convert};
 pub use error::{Error, Result};
 pub use profile::Profile;
-pub use quantize::QuantType;
+pub use quantize::{QuantType, QuantTypeParser};
 pub use resolve::{Resolved, resolve};
 pub use verify::{GgmlInfo, verify};

@@ -98,7 +98,8 @@ pub(crate) fn plan(weights: &mut Weights, mut dims: Dims, tied: bool, ty: QuantT
         };
         let (block, width) = (ty.storage().block, expected.shape.last().copied().unwrap_or(1));
         if expected.kind == Kind::Matrix && !width.is_multiple_of(block) {
-            return Err(Error::RowWidth { path, ty: ty.name(), block, width });
+            let instead = ty.instead(width).name();
+            return Err(Error::RowWidth { path, ty: ty.name(), block, width, instead });
         }
         tensors.push(Planned { expected, source, dtype });
     }

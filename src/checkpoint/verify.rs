@@ -8,10 +8,10 @@ use std::path::Path;
 
 use super::config::Dims;
 use super::error::{Error, Result};
-use super::ggml::{MAGIC, QUANT_VERSION, QUANT_VERSION_FACTOR};
+use super::ggml::{MAGIC, QUANT_VERSION, QUANT_VERSION_FACTOR, stored_as};
 use super::mel;
-use super::names::{Kind, expected};
-use super::quantize::{F16, F32, QuantType, STORAGES, Storage};
+use super::names::expected;
+use super::quantize::{QuantType, STORAGES, Storage};
 use super::tokenizer::LAST_STANDARD;
 
 /// The longest token of Whisper's vocabulary has 128 bytes.
@@ -155,7 +155,7 @@ impl Reader<'_> {
         let factor = QUANT_VERSION_FACTOR as usize;
         let ty = STORAGES.into_iter().find(|s| s.ftype as usize == ftype % factor);
         let ty = ty.ok_or_else(|| self.wrong(format!("unknown type {ftype}")))?;
-        if ty.block > 1 && ftype / factor != QUANT_VERSION as usize {
+        if ty.is_quantized() && ftype / factor != QUANT_VERSION as usize {
             let version = ftype / factor;
             return Err(
                 self.wrong(format!("version {version} of the block formats; {QUANT_VERSION} is read"))
@@ -198,17 +198,11 @@ impl Reader<'_> {
     }
 
     fn tensors(&mut self, dims: &Dims, ty: &'static Storage) -> Result<()> {
-        let kernel = if *ty == F32 { &F32 } else { &F16 };
         let mut missing: HashMap<String, (Vec<usize>, &Storage)> = expected(dims)
             .into_iter()
             .map(|e| {
                 let shape = e.ggml_dims();
-                let ty = match e.kind {
-                    Kind::Matrix => ty,
-                    Kind::Kernel => kernel,
-                    Kind::KernelBias | Kind::Plain => &F32,
-                };
-                (e.ggml, (shape, ty))
+                (e.ggml, (shape, stored_as(e.kind, ty)))
             })
             .collect();
         while self.left > 0 {

@@ -28,9 +28,10 @@ fn greedy() -> Request {
 
 #[test]
 fn the_words_of_human_voices_come_out_right_in_every_type() {
-    for quantize in QuantType::ALL {
+    // The demo's rows of 128 are too short for blocks of 256.
+    for quantize in QuantType::ALL.into_iter().filter(|ty| ty.block() <= 32) {
         // 4 bits are too few for so small a model; that such files load and run is all that is asked.
-        let rough = matches!(quantize, QuantType::Q4_0 | QuantType::Q4_1);
+        let rough = quantize.bits() <= 5.0;
         let transcriber = transcriber(quantize, ONE);
         for (file, said) in SAID {
             let found = transcribe(&transcriber, samples(file), &Request::default());

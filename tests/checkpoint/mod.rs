@@ -13,4 +13,5 @@ mod parsed;
 mod profile;
 mod refusals;
 mod resolve;
+mod types;
 mod verify;

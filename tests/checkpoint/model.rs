@@ -51,7 +51,36 @@ impl Checkpoint {
         config.insert("vocab_size".into(), json!(n_vocab));
         config.insert("num_mel_bins".into(), json!(n_mels));
         let dir = TempDir::new().unwrap();
-        Self { dir, config, tensors: tensors(n_vocab, n_mels) }
+        Self { dir, config, tensors: tensors(n_vocab, n_mels, 32) }
+    }
+
+    /// A model whose rows have 256 weights, as the k-quants want them, and whose weights look like those of
+    /// a model that was just initialised: its layers neither drown nor blow up what goes through them.
+    pub(crate) fn wide() -> Self {
+        let mut made = Self::new();
+        for (field, value) in [("d_model", 256), ("encoder_ffn_dim", 1024), ("decoder_ffn_dim", 1024)] {
+            made.config.insert(field.into(), json!(value));
+        }
+        made.tensors = tensors(40, 80, 256);
+        let mut state = 1_u64;
+        let mut random = || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 40) as f32 / (1 << 23) as f32 - 1.0
+        };
+        for tensor in &mut made.tensors {
+            let norm = tensor.name.contains("layer_norm");
+            let fan_in = tensor.shape.iter().skip(1).product::<usize>().max(1) as f32;
+            for value in &mut tensor.values {
+                // The sum of four is near enough to a normal distribution.
+                let normal = (random() + random() + random() + random()) * 0.75_f32.sqrt();
+                *value = match (norm, tensor.name.ends_with("weight")) {
+                    (true, true) => 1.0 + 0.1 * normal,
+                    (_, true) => normal / fan_in.sqrt(),
+                    _ => 0.02 * normal,
+                };
+            }
+        }
+        made
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -142,8 +171,7 @@ pub(crate) fn with_header(header: &str, data: &[u8]) -> Vec<u8> {
     [&(header.len() as u64).to_le_bytes(), header.as_bytes(), data].concat()
 }
 
-fn tensors(n_vocab: usize, n_mels: usize) -> Vec<Tensor> {
-    let d = 32;
+fn tensors(n_vocab: usize, n_mels: usize, d: usize) -> Vec<Tensor> {
     let mut list: Vec<(String, Vec<usize>)> = Vec::new();
     let mut add = |name: String, shape: &[usize]| list.push((name, shape.to_vec()));
     for (conv, input) in [("conv1", n_mels), ("conv2", d)] {
