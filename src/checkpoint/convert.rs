@@ -1,31 +1,31 @@
-//! The conductor: a checkpoint folder in, a GGML file and its profile out.
+//! The conductor: a checkpoint in, GGML files of one or several types and their profiles out.
 
+use std::ffi::OsStr;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use indicatif::{ProgressBar, ProgressStyle};
-use serde_json::{Map, Value};
 use tempfile::NamedTempFile;
 
-use super::config::{self, Dims};
-use super::encode::Encoder;
+use super::config;
+use super::encode::{Encoder, Sink};
 use super::error::{Error, Result};
-use super::plan::{Plan, plan};
-use super::profile::{Profile, Source, SpecialTokens, source_files};
+use super::ggml::{self, stored_as};
+use super::material::Material;
+use super::profile::{Profile, Source};
 use super::quantize::QuantType;
-use super::read::{self, Weights};
-use super::tokenizer::{ENGLISH_ONLY, Vocabulary};
 use super::verify::{GgmlInfo, is_ggml, verify};
-use super::{generation, ggml};
 
 /// What to convert, and to what.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// The checkpoint folder.
+    /// The checkpoint folder, or a GGML file. In a folder without weights, a GGML file in which no precision
+    /// was lost will do.
     pub checkpoint: PathBuf,
-    /// The type of the matrices.
+    /// The type of the matrices; [`convert_all`] is given several instead.
     pub quantize: QuantType,
-    /// The file to write; `ggml-<type>.bin` in the checkpoint folder where none is given.
+    /// The file to write, or an existing folder for it. Where none is given: `ggml-<type>.bin` in the
+    /// checkpoint folder, or beside the GGML file under its name with another type.
     pub out: Option<PathBuf>,
 }
 
@@ -40,7 +40,7 @@ pub struct Converted {
     pub profile: Profile,
 }
 
-/// The name of the file that a conversion to this type writes.
+/// The name of the file that a conversion of a folder to this type writes.
 pub fn file_name(ty: QuantType) -> String {
     format!("ggml-{ty}.bin")
 }
@@ -50,44 +50,84 @@ pub fn file_name(ty: QuantType) -> String {
 /// # Errors
 /// Every [`Error`]; none leaves a file behind.
 pub fn convert(options: &Options) -> Result<Converted> {
-    let (dir, ty) = (options.checkpoint.as_path(), options.quantize);
-    let out = options.out.clone().unwrap_or_else(|| dir.join(file_name(ty)));
-    let profile_path = Profile::path_for(&out);
-    check_output(&out, &profile_path)?;
+    let made = convert_all(options, &[options.quantize])?.pop();
+    made.ok_or_else(|| Error::Internal { path: options.checkpoint.clone(), fact: "nothing was made" })
+}
 
-    dir.read_dir().map_err(Error::read(dir))?;
-    let path = read::find(dir).ok_or_else(|| Error::NoWeights { dir: dir.to_path_buf() })?;
-    // Taken before the weights are read: a change in between makes the result look old, not new.
-    let files = source_files(&path)?;
-    let config_path = dir.join("config.json");
-    let config = config::read_config(&config_path)?;
-    let dims = config::dims(&config_path, &config)?;
-    let tied = config.get("tie_word_embeddings").and_then(Value::as_bool).unwrap_or(true);
-    let mut weights = Weights::open(&path)?;
-    let plan = plan(&mut weights, dims, tied, ty)?;
-
-    let vocabulary = Vocabulary::read(dir, dims.n_vocab)?;
-    if vocabulary.text.len() > dims.n_vocab {
-        let fact = format!("{} tokens for {} rows of the embedding", vocabulary.text.len(), dims.n_vocab);
-        return Err(Error::Vocabulary { path: dir.to_path_buf(), fact });
+/// Converts a checkpoint to several types in one pass over its weights. The files appear under their names
+/// only when all of them are complete and were read back.
+///
+/// # Errors
+/// Every [`Error`]; none leaves a file behind, but where the last renaming of several fails.
+pub fn convert_all(options: &Options, types: &[QuantType]) -> Result<Vec<Converted>> {
+    let mut wanted = Vec::new();
+    for ty in types {
+        if !wanted.contains(ty) {
+            wanted.push(*ty);
+        }
     }
-    let mut profile = profile(dir, &config, &plan.dims, &vocabulary)?;
-    let dtype = plan.tensors.iter().max_by_key(|t| t.len()).map_or("", |t| t.dtype.name());
-    profile.source = Some(Source {
-        weights: path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
-        dtype: dtype.into(),
-        quantization: ty.name().into(),
-        files,
-    });
+    let outs = wanted.iter().map(|ty| Ok((*ty, target(options, *ty, wanted.len() == 1)?)));
+    let outs = outs.collect::<Result<Vec<_>>>()?;
+    for (_, out) in &outs {
+        check_output(out, &Profile::path_for(out))?;
+    }
+    let mut material = Material::open(&options.checkpoint)?;
+    for (ty, out) in &outs {
+        material.check_rows(*ty)?;
+        if is_same_file(out, &material.path) {
+            return Err(Error::OutputIsInput { path: out.clone() });
+        }
+        warn_of_loss(&material, *ty);
+    }
 
-    let mut file = temporary_beside(&out)?;
-    write(&plan, &vocabulary, ty, &mut weights, &out, &mut file)?;
-    let info = verify(file.path())?;
-    let mut profile_file = temporary_beside(&profile_path)?;
-    profile.write(&profile_path, &mut profile_file)?;
-    file.persist(&out).map_err(|e| Error::write(&out)(e.error))?;
-    profile_file.persist(&profile_path).map_err(|e| Error::write(&profile_path)(e.error))?;
-    Ok(Converted { ggml: out, info, profile })
+    let mut files = outs.iter().map(|(_, out)| temporary_beside(out)).collect::<Result<Vec<_>>>()?;
+    write(&mut material, &outs, &mut files)?;
+    let mut made = Vec::new();
+    for ((ty, out), file) in outs.into_iter().zip(files) {
+        let info = verify(file.path())?;
+        let mut profile = material.profile.clone();
+        profile.source = Some(Source {
+            weights: material.path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+            dtype: material.type_name().into(),
+            quantization: ty.name().into(),
+            files: material.files.clone(),
+        });
+        let profile_path = Profile::path_for(&out);
+        let mut profile_file = temporary_beside(&profile_path)?;
+        profile.write(&profile_path, &mut profile_file)?;
+        made.push((Converted { ggml: out, info, profile }, file, profile_file));
+    }
+    made.into_iter()
+        .map(|(converted, file, profile)| {
+            let (out, profile_path) = (&converted.ggml, Profile::path_for(&converted.ggml));
+            file.persist(out).map_err(|e| Error::write(out)(e.error))?;
+            profile.persist(&profile_path).map_err(|e| Error::write(&profile_path)(e.error))?;
+            Ok(converted)
+        })
+        .collect()
+}
+
+/// Where the file of a type goes.
+fn target(options: &Options, ty: QuantType, alone: bool) -> Result<PathBuf> {
+    let checkpoint = options.checkpoint.as_path();
+    let (folder, name) = if checkpoint.is_file() {
+        (checkpoint.parent().unwrap_or(Path::new("")), renamed(checkpoint, ty))
+    } else {
+        (checkpoint, file_name(ty))
+    };
+    match &options.out {
+        None => Ok(folder.join(name)),
+        Some(out) if out.is_dir() => Ok(out.join(name)),
+        Some(out) if alone => Ok(out.clone()),
+        Some(out) => Err(Error::OutputNotFolder { path: out.clone() }),
+    }
+}
+
+/// `ggml-small-f16.bin` → `ggml-small-q5_0.bin`; `kab.bin` → `kab-q5_0.bin`.
+fn renamed(ggml: &Path, ty: QuantType) -> String {
+    let stem = ggml.file_stem().unwrap_or(OsStr::new("ggml")).to_string_lossy();
+    let base = QuantType::ALL.iter().find_map(|ty| stem.strip_suffix(ty.name())?.strip_suffix('-'));
+    format!("{}-{ty}.bin", base.unwrap_or(&stem))
 }
 
 /// Refuses to replace what a conversion did not make: `--out` may be mistyped.
@@ -99,31 +139,30 @@ fn check_output(out: &Path, profile: &Path) -> Result<()> {
     if ours { Ok(()) } else { Err(Error::OutputTaken { path: profile.to_path_buf(), what: "a profile" }) }
 }
 
+fn is_same_file(a: &Path, b: &Path) -> bool {
+    matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b)
+}
+
 /// A profile of any version: all have these two fields.
 fn looks_like_profile(path: &Path) -> bool {
     config::read_config(path).is_ok_and(|json| json.contains_key("version") && json.contains_key("tokens"))
 }
 
-fn profile(dir: &Path, config: &Map<String, Value>, dims: &Dims, vocabulary: &Vocabulary) -> Result<Profile> {
-    let n_vocab = u32::try_from(dims.n_vocab).unwrap_or(u32::MAX);
-    let languages = if dims.n_mels == 128 { 100 } else { 99 };
-    let mut tokens = SpecialTokens::standard(n_vocab, languages);
-    let named = vocabulary.special.as_ref().is_some_and(|s| s.contains_key("<|startoftranscript|>"));
-    if let Some(special) = &vocabulary.special {
-        tokens.take_named(special, n_vocab);
+/// Quantizing what was quantized is done, for often nothing else is left of a model; but it is said.
+fn warn_of_loss(material: &Material, ty: QuantType) {
+    let Some(from) = material.ggml.filter(|from| from.is_quantized() && from.name != ty.name()) else {
+        return;
+    };
+    let name = material.path.display();
+    if ty.bits() < from.bits() {
+        tracing::warn!(
+            "{name} is {} already, and {ty} loses from that once more; a conversion of the checkpoint itself, \
+             or of an f16 file, is better",
+            from.name
+        );
+    } else {
+        tracing::warn!("{name} is {} already; as {ty} it gets larger, not better", from.name);
     }
-    let path = dir.join("generation_config.json");
-    let json = config::read_config_if_there(&path)?;
-    if let Some(json) = &json {
-        generation::take_ids(&path, json, named, &mut tokens)?;
-    }
-    let multilingual = json.as_ref().and_then(|json| json.get("is_multilingual")).and_then(Value::as_bool);
-    if !multilingual.unwrap_or(dims.n_vocab != ENGLISH_ONLY) {
-        tokens.forget_languages();
-    }
-    generation::check_ids(dir, &tokens, n_vocab)?;
-    let generation = generation::generation(config, json.as_ref(), &tokens, n_vocab);
-    Ok(Profile { version: super::profile::VERSION, tokens, generation, source: None })
 }
 
 /// A file in the same folder, so that the rename at the end stays on one file system.
@@ -137,35 +176,50 @@ fn temporary_beside(path: &Path) -> Result<NamedTempFile> {
     builder.tempfile_in(dir).map_err(Error::write(path))
 }
 
-fn write(
-    plan: &Plan,
-    vocabulary: &Vocabulary,
-    ty: QuantType,
-    weights: &mut Weights,
-    out: &Path,
-    file: &mut NamedTempFile,
-) -> Result<()> {
-    let mut writer = BufWriter::with_capacity(1 << 20, file.as_file_mut());
-    ggml::write_header(&mut writer, &plan.dims, ty.storage(), vocabulary).map_err(Error::write(out))?;
-    let progress = progress(plan.tensors.iter().map(|t| t.len() as u64).sum(), ty);
-    let from = weights.path.clone();
-    let mut encoder = Encoder::new(ty);
-    for tensor in &plan.tensors {
-        let expected = &tensor.expected;
-        let storage = ggml::stored_as(expected.kind, ty.storage());
-        ggml::write_tensor_header(&mut writer, &expected.ggml, &expected.ggml_dims(), storage)
-            .map_err(Error::write(out))?;
-        let input = weights.bytes(&tensor.source)?;
-        encoder.run(tensor, &from, input, out, &mut writer, |n| progress.inc(n as u64))?;
+/// Writes all files, reading each tensor once.
+fn write(material: &mut Material, outs: &[(QuantType, PathBuf)], files: &mut [NamedTempFile]) -> Result<()> {
+    let mut sinks: Vec<_> = outs
+        .iter()
+        .zip(files)
+        .map(|((ty, path), file)| {
+            let out = BufWriter::with_capacity(1 << 20, file.as_file_mut());
+            Sink { ty: *ty, path: path.as_path(), out }
+        })
+        .collect();
+    for sink in &mut sinks {
+        ggml::write_header(
+            &mut sink.out,
+            &material.dims,
+            sink.ty.storage(),
+            &material.filters,
+            &material.tokens,
+        )
+        .map_err(Error::write(sink.path))?;
     }
-    writer.flush().map_err(Error::write(out))?;
+    let progress = progress(material.tensors.iter().map(|t| t.len() as u64).sum(), outs);
+    let from = material.path.clone();
+    let mut encoder = Encoder::new();
+    for index in 0..material.tensors.len() {
+        let (item, bytes) = material.bytes(index)?;
+        let expected = &item.expected;
+        for sink in &mut sinks {
+            let storage = stored_as(expected.kind, sink.ty.storage());
+            ggml::write_tensor_header(&mut sink.out, &expected.ggml, &expected.ggml_dims(), storage)
+                .map_err(Error::write(sink.path))?;
+        }
+        encoder.run(item, &from, bytes, &mut sinks, |n| progress.inc(n as u64))?;
+    }
+    for sink in &mut sinks {
+        sink.out.flush().map_err(Error::write(sink.path))?;
+    }
     progress.finish_and_clear();
     Ok(())
 }
 
 /// A bar on a terminal, nothing elsewhere.
-fn progress(total: u64, ty: QuantType) -> ProgressBar {
-    let bar = ProgressBar::new(total).with_message(format!("converting to {ty}"));
+fn progress(total: u64, outs: &[(QuantType, PathBuf)]) -> ProgressBar {
+    let types: Vec<_> = outs.iter().map(|(ty, _)| ty.name()).collect();
+    let bar = ProgressBar::new(total).with_message(format!("converting to {}", types.join(", ")));
     match ProgressStyle::with_template("{msg} [{bar:40}] {percent} % · {eta} left") {
         Ok(style) => bar.with_style(style),
         Err(_) => bar,

@@ -217,6 +217,18 @@ pub enum Error {
         /// What it would have to be.
         what: &'static str,
     },
+    /// The result would replace what it is made from.
+    #[error("{}: this is the file that is converted; give --out another name", path.display())]
+    OutputIsInput {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Several files, and one name for them.
+    #[error("{}: for several types, --out must be a folder that exists", path.display())]
+    OutputNotFolder {
+        /// What was given.
+        path: PathBuf,
+    },
     /// A GGML file that whisper.cpp could not load, or would abort on.
     #[error("{}: not a usable GGML file: {fact}", path.display())]
     Ggml {

@@ -6,7 +6,6 @@ use super::config::Dims;
 use super::mel;
 use super::names::Kind;
 use super::quantize::{F16, F32, Storage};
-use super::tokenizer::Vocabulary;
 
 /// `ggml` in hex.
 pub(crate) const MAGIC: u32 = 0x6767_6d6c;
@@ -24,12 +23,13 @@ pub(crate) fn stored_as(kind: Kind, ty: &'static Storage) -> &'static Storage {
     }
 }
 
-/// Writes everything in front of the tensors.
+/// Writes everything in front of the tensors. `filters` has a row for each mel bin.
 pub(crate) fn write_header(
     out: &mut impl Write,
     dims: &Dims,
     ty: &Storage,
-    vocabulary: &Vocabulary,
+    filters: &[f32],
+    tokens: &[Vec<u8>],
 ) -> io::Result<()> {
     let version = if ty.is_quantized() { QUANT_VERSION * QUANT_VERSION_FACTOR } else { 0 };
     number(out, MAGIC as usize)?;
@@ -51,13 +51,12 @@ pub(crate) fn write_header(
 
     number(out, dims.n_mels)?;
     number(out, mel::N_BINS)?;
-    for weight in mel::filters(dims.n_mels) {
+    for weight in filters {
         out.write_all(&weight.to_le_bytes())?;
     }
 
-    let tail = vocabulary.tail(dims.n_vocab);
-    number(out, vocabulary.text.len() + tail.len())?;
-    for token in vocabulary.text.iter().chain(&tail) {
+    number(out, tokens.len())?;
+    for token in tokens {
         number(out, token.len())?;
         out.write_all(token)?;
     }

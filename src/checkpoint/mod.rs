@@ -4,11 +4,13 @@
 //!
 //! - [`resolve`](mod@resolve): from `--checkpoint` to a file that can be loaded.
 //! - [`convert`](mod@convert): the conductor of one conversion.
+//! - `material`: what is converted, from a checkpoint folder or another GGML file.
 //! - `config`, `read`: the checkpoint's configuration and weights (safetensors, pickle).
 //! - `names`, `plan`: which tensors there must be, and whether they are.
 //! - `tokenizer`, `languages`, `generation`, [`profile`]: vocabulary, special tokens, decoding defaults.
 //! - [`mel`], `quantize`, `encode`, `ggml`: the file's parts.
-//! - [`verify`](mod@verify): reads a GGML file back, as carefully as whisper.cpp reads it carelessly.
+//! - `survey`, [`verify`](mod@verify): read a GGML file back, as carefully as whisper.cpp reads it carelessly.
+//! - [`cli`]: the arguments of `convert`.
 //!
 //! Nothing here knows of audio or of the engine.
 
@@ -20,6 +22,7 @@ pub mod error;
 mod generation;
 mod ggml;
 mod languages;
+mod material;
 pub mod mel;
 mod names;
 mod plan;
@@ -27,11 +30,12 @@ pub mod profile;
 mod quantize;
 mod read;
 pub mod resolve;
+mod survey;
 mod tokenizer;
 pub mod verify;
 
 pub use config::Dims;
-pub use convert::{Converted, Options, convert};
+pub use convert::{Converted, Options, convert, convert_all};
 pub use error::{Error, Result};
 pub use profile::Profile;
 pub use quantize::{QuantType, QuantTypeParser};

@@ -8,8 +8,7 @@ use flate2::Crc;
 
 use super::config::Dims;
 use super::error::{Error, Result};
-use super::names::{Expected, Kind, TEXT_POSITIONS, TIED, TOKEN_EMBEDDING, expected};
-use super::quantize::QuantType;
+use super::names::{Expected, TEXT_POSITIONS, TIED, TOKEN_EMBEDDING, expected};
 use super::read::{Dtype, Tensor, Weights};
 
 /// Everything that goes into the file, in its order.
@@ -27,20 +26,14 @@ pub(crate) struct Planned {
     pub(crate) dtype: Dtype,
 }
 
-impl Planned {
-    /// The number of its elements; the configuration's limits keep it far from overflow.
-    pub(crate) fn len(&self) -> usize {
-        self.expected.shape.iter().product()
-    }
-
-    /// The length of its rows, as ggml sees them.
-    pub(crate) fn width(&self) -> usize {
-        self.expected.shape.last().copied().unwrap_or(1)
-    }
+/// Checks every tensor's name, shape, type and layout.
+pub(crate) fn plan(weights: &mut Weights, dims: Dims, tied: bool) -> Result<Plan> {
+    let (plan, faults) = plan_all(weights, dims, tied)?;
+    faults.into_iter().next().map_or(Ok(plan), Err)
 }
 
-/// Checks every tensor's name, shape, type and layout.
-pub(crate) fn plan(weights: &mut Weights, mut dims: Dims, tied: bool, ty: QuantType) -> Result<Plan> {
+/// The same, with all that is wrong with single tensors; the plan has the others.
+pub(crate) fn plan_all(weights: &mut Weights, mut dims: Dims, tied: bool) -> Result<(Plan, Vec<Error>)> {
     let path = weights.path.clone();
     let mut found = bare_names(&path, weights)?;
 
@@ -75,38 +68,26 @@ pub(crate) fn plan(weights: &mut Weights, mut dims: Dims, tied: bool, ty: QuantT
         })?;
     }
 
-    let mut tensors = Vec::new();
+    let (mut tensors, mut faults) = (Vec::new(), Vec::new());
     for expected in expected(&dims) {
-        let tensor = || expected.hf.clone();
+        let (path, tensor) = (path.clone(), expected.hf.clone());
         let Some(source) = found.remove(&expected.hf) else {
-            return Err(Error::MissingTensor { path, tensor: tensor() });
+            faults.push(Error::MissingTensor { path, tensor });
+            continue;
         };
         if source.shape != expected.shape {
-            return Err(Error::Shape {
-                path,
-                tensor: tensor(),
-                found: source.shape,
-                expected: expected.shape,
-            });
+            faults.push(Error::Shape { path, tensor, found: source.shape, expected: expected.shape });
+        } else if !source.contiguous {
+            faults.push(Error::NotContiguous { path, tensor });
+        } else {
+            match source.dtype.clone() {
+                Ok(dtype) => tensors.push(Planned { expected, source, dtype }),
+                Err(dtype) => faults.push(Error::Dtype { path, tensor, dtype }),
+            }
         }
-        if !source.contiguous {
-            return Err(Error::NotContiguous { path, tensor: tensor() });
-        }
-        let dtype = match &source.dtype {
-            Ok(dtype) => *dtype,
-            Err(other) => return Err(Error::Dtype { path, tensor: tensor(), dtype: other.clone() }),
-        };
-        let (block, width) = (ty.storage().block, expected.shape.last().copied().unwrap_or(1));
-        if expected.kind == Kind::Matrix && !width.is_multiple_of(block) {
-            let instead = ty.instead(width).name();
-            return Err(Error::RowWidth { path, ty: ty.name(), block, width, instead });
-        }
-        tensors.push(Planned { expected, source, dtype });
     }
-    match found.into_keys().next() {
-        Some(tensor) => Err(Error::UnknownTensor { path, tensor }),
-        None => Ok(Plan { dims, tensors }),
-    }
+    faults.extend(found.into_keys().map(|tensor| Error::UnknownTensor { path: path.clone(), tensor }));
+    Ok((Plan { dims, tensors }, faults))
 }
 
 /// The tensors by their names without the prefix that `WhisperForConditionalGeneration` adds.

@@ -8,6 +8,8 @@ use flate2::Crc;
 
 use super::convert::{Options, convert, file_name};
 use super::error::{Error, Result};
+use super::generation::check_ids;
+use super::material::float_ggml;
 use super::profile::{Profile, source_files};
 use super::quantize::QuantType;
 use super::read;
@@ -32,7 +34,8 @@ pub struct Resolved {
 /// A file is taken as it is. In a folder, a GGML file goes first: of the type asked for; where none is
 /// asked for, of [`DEFAULT_TYPE`], else the newest. It is made again when the files it was made from
 /// have changed since (its profile knows them). Without one, the weights are converted, into the folder
-/// or, where that can't be written, into the user's cache folder.
+/// or, where that can't be written, into the user's cache folder. Where there are no weights, a GGML file
+/// of floats stands in for them.
 ///
 /// # Errors
 /// Every [`Error`].
@@ -75,6 +78,7 @@ pub fn resolve_with_cache(
         return make(path, quantize.unwrap_or(DEFAULT_TYPE), None, cache);
     }
     match quantize {
+        Some(wanted) if float_ggml(path).is_some() => make(path, wanted, None, cache),
         Some(wanted) if !candidates.is_empty() => {
             let names = candidates.iter().map(|c| format!("{} ({})", c.path.display(), c.type_name));
             let found = names.collect::<Vec<_>>().join(", ");
@@ -88,6 +92,8 @@ pub fn resolve_with_cache(
 fn load(path: &Path) -> Result<Resolved> {
     let info = verify(path)?;
     let profile = Profile::read(&Profile::path_for(path))?.unwrap_or_else(|| Profile::for_ggml(&info));
+    // The profile may have been edited, or the file may be too small a model for Whisper's own tokens.
+    check_ids(path, &profile.tokens, u32::try_from(info.dims.n_vocab).unwrap_or(u32::MAX))?;
     Ok(Resolved { ggml: path.to_path_buf(), info, profile })
 }
 
@@ -148,7 +154,8 @@ fn state_of(ggml: &Path, weights: &Path) -> Result<State> {
         Err(other) => return Err(other),
     };
     match source {
-        Some(source) if source.files != source_files(weights)? => Ok(State::Old),
+        // One that was made from another GGML file may not know where that came from.
+        Some(source) if !source.files.is_empty() && source.files != source_files(weights)? => Ok(State::Old),
         _ => Ok(State::Current),
     }
 }

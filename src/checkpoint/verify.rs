@@ -1,23 +1,21 @@
-//! Reads a GGML file as whisper.cpp would, but carefully: whisper.cpp trusts every number in it, and
+//! Holds a GGML file against what whisper.cpp takes for granted: whisper.cpp trusts every number in it, and
 //! aborts or reads out of bounds on a damaged one.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
-use std::io::{BufReader, Read};
+use std::io::Read;
 use std::path::Path;
 
-use super::config::Dims;
 use super::error::{Error, Result};
 use super::ggml::{MAGIC, QUANT_VERSION, QUANT_VERSION_FACTOR, stored_as};
-use super::mel;
 use super::names::expected;
 use super::quantize::{QuantType, STORAGES, Storage};
+use super::survey::{Entry, Header, Survey, survey, survey_header};
 use super::tokenizer::LAST_STANDARD;
+use super::{config::Dims, mel};
 
-/// The longest token of Whisper's vocabulary has 128 bytes.
-const MAX_TOKEN_BYTES: usize = 4096;
-const MAX_NAME_BYTES: usize = 256;
-const MAX_DIMS: usize = 4;
+/// No more findings than this are collected.
+const MAX_FINDINGS: usize = 100;
 
 /// What a GGML file says about itself.
 #[derive(Debug, Clone, PartialEq)]
@@ -32,6 +30,8 @@ pub struct GgmlInfo {
     pub special: BTreeMap<String, u32>,
     /// The file's length.
     pub bytes: u64,
+    /// The matrices' type.
+    pub(crate) storage: &'static Storage,
 }
 
 impl GgmlInfo {
@@ -44,6 +44,10 @@ impl GgmlInfo {
 /// Whether a file begins like a GGML file.
 pub(crate) fn is_ggml(path: &Path) -> bool {
     let mut magic = [0; 4];
+    // A pipe would be waited for.
+    if !path.is_file() {
+        return false;
+    }
     let read = File::open(path).and_then(|mut file| file.read_exact(&mut magic));
     read.is_ok() && u32::from_le_bytes(magic) == MAGIC
 }
@@ -55,204 +59,175 @@ pub(crate) fn is_ggml(path: &Path) -> bool {
 /// # Errors
 /// [`Error::Ggml`] with the first fact that is wrong, [`Error::Read`] where the file can't be read.
 pub fn verify(path: &Path) -> Result<GgmlInfo> {
-    let file = File::open(path).map_err(Error::read(path))?;
-    let size = file.metadata().map_err(Error::read(path))?.len();
-    Reader { path, file: BufReader::with_capacity(1 << 16, file), left: size }.verify(size)
+    read_ggml(path).map(|(info, _)| info)
 }
 
-/// Only the header: dimensions and type.
+/// The same, with the places of its tensors.
+pub(crate) fn read_ggml(path: &Path) -> Result<(GgmlInfo, Survey)> {
+    let mut survey = survey(path)?;
+    let judged = judge(&survey);
+    match (judged.findings.into_iter().next(), judged.model) {
+        (None, Some((dims, storage))) => {
+            let vocabulary = std::mem::take(&mut survey.vocabulary);
+            let special = special_tokens(&vocabulary);
+            let (type_name, bytes) = (storage.name, survey.bytes);
+            Ok((GgmlInfo { dims, type_name, vocabulary, special, bytes, storage }, survey))
+        }
+        (fact, _) => Err(unusable(path, fact)),
+    }
+}
+
+/// Only the header: the type of the matrices.
 pub(crate) fn type_of(path: &Path) -> Result<&'static Storage> {
-    let file = File::open(path).map_err(Error::read(path))?;
-    let left = file.metadata().map_err(Error::read(path))?.len();
-    Reader { path, file: BufReader::new(file), left }.header().map(|(_, ty)| ty)
+    let judged = judge_header(&survey_header(path)?);
+    match (judged.findings.into_iter().next(), judged.model) {
+        (None, Some((_, storage))) => Ok(storage),
+        (fact, _) => Err(unusable(path, fact)),
+    }
 }
 
-struct Reader<'a> {
-    path: &'a Path,
-    file: BufReader<File>,
-    /// Bytes up to the end of the file.
-    left: u64,
+fn unusable(path: &Path, fact: Option<String>) -> Error {
+    Error::Ggml { path: path.to_path_buf(), fact: fact.unwrap_or_else(|| "it has no header".into()) }
 }
 
-impl Reader<'_> {
-    fn verify(mut self, bytes: u64) -> Result<GgmlInfo> {
-        let (dims, ty) = self.header()?;
-        self.filters(&dims)?;
-        let vocabulary = self.vocabulary(&dims)?;
-        self.tensors(&dims, ty)?;
-        let special = vocabulary.iter().zip(0_u32..).filter_map(|(token, id)| {
-            let name = str::from_utf8(token).ok().filter(|n| n.starts_with("<|") && n.ends_with("|>"))?;
-            Some((name.to_string(), id))
-        });
-        Ok(GgmlInfo { dims, type_name: ty.name, special: special.collect(), vocabulary, bytes })
-    }
+/// The tokens that look like special ones, with their ids.
+pub(crate) fn special_tokens(vocabulary: &[Vec<u8>]) -> BTreeMap<String, u32> {
+    let special = vocabulary.iter().zip(0_u32..).filter_map(|(token, id)| {
+        let name = str::from_utf8(token).ok().filter(|n| n.starts_with("<|") && n.ends_with("|>"))?;
+        Some((name.to_string(), id))
+    });
+    special.collect()
+}
 
-    fn wrong(&self, fact: impl Into<String>) -> Error {
-        Error::Ggml { path: self.path.to_path_buf(), fact: fact.into() }
-    }
+/// What a survey comes to.
+#[derive(Debug, Default)]
+pub(crate) struct Judgement {
+    /// The dimensions and the matrices' type, where the header tells them.
+    pub(crate) model: Option<(Dims, &'static Storage)>,
+    /// All that is wrong, in the file's order; the first of it is enough for whisper.cpp to fail.
+    pub(crate) findings: Vec<String>,
+}
 
-    /// Counts bytes off, before anything is read or allocated for them.
-    fn claim(&mut self, n: u64) -> Result<()> {
-        match self.left.checked_sub(n) {
-            Some(left) => {
-                self.left = left;
-                Ok(())
+impl Judgement {
+    fn add(&mut self, fact: impl Into<String>) {
+        match self.findings.len() {
+            n if n < MAX_FINDINGS => self.findings.push(fact.into()),
+            MAX_FINDINGS => self.findings.push(format!("more than {MAX_FINDINGS} things are wrong")),
+            _ => {}
+        }
+    }
+}
+
+/// Judges a whole file.
+pub(crate) fn judge(survey: &Survey) -> Judgement {
+    let mut judged = judge_header(survey);
+    let Some(header) = survey.header else { return judged };
+    filters(survey, &header.dims, &mut judged);
+    vocabulary(survey, header.dims.n_vocab, &mut judged);
+    match judged.model {
+        Some((dims, ty)) => tensors(survey, &dims, ty, &mut judged),
+        None => judged.findings.extend(survey.broken.clone()),
+    }
+    judged
+}
+
+fn judge_header(survey: &Survey) -> Judgement {
+    let mut judged = Judgement::default();
+    let Some(header) = survey.header else {
+        judged.findings.extend(survey.broken.clone());
+        return judged;
+    };
+    let Header { dims, n_text_state, ftype } = header;
+    let mut fine = true;
+    if let Err((field, fact)) = dims.check() {
+        judged.add(format!("`{field}`: {fact}"));
+        fine = false;
+    }
+    if n_text_state != dims.n_state {
+        judged.add(format!("the encoder's width is {}, the decoder's {n_text_state}", dims.n_state));
+        fine = false;
+    }
+    let storage = STORAGES.into_iter().find(|s| s.ftype == ftype % QUANT_VERSION_FACTOR);
+    if storage.is_none() {
+        judged.add(format!("unknown type {ftype}"));
+    }
+    let version = ftype / QUANT_VERSION_FACTOR;
+    if storage.is_some_and(Storage::is_quantized) && version != QUANT_VERSION {
+        judged.add(format!("version {version} of the block formats; {QUANT_VERSION} is read"));
+    }
+    judged.model = storage.filter(|_| fine).map(|storage| (dims, storage));
+    judged
+}
+
+fn filters(survey: &Survey, dims: &Dims, judged: &mut Judgement) {
+    let found = &survey.filters;
+    if found.values.is_empty() && survey.broken.is_some() {
+        return;
+    }
+    if found.rows != dims.n_mels || found.columns != mel::N_BINS {
+        let (rows, columns, n_mels, n_bins) = (found.rows, found.columns, dims.n_mels, mel::N_BINS);
+        judged.add(format!("mel filters of {rows} × {columns}, not {n_mels} × {n_bins}"));
+    }
+    if found.values.iter().any(|v| !v.is_finite()) {
+        judged.add("a mel filter is not finite");
+    }
+}
+
+fn vocabulary(survey: &Survey, n_vocab: usize, judged: &mut Judgement) {
+    let count = survey.vocabulary.len();
+    let cut_short = survey.broken.is_some() && survey.tensors.is_empty();
+    if count > n_vocab {
+        judged.add(format!("{count} tokens for {n_vocab} rows of the embedding"));
+    }
+    // whisper.cpp takes the ids in between for languages, and aborts at the first that it can't name.
+    if n_vocab > LAST_STANDARD && count < n_vocab && !cut_short {
+        judged.add(format!("{count} tokens of {n_vocab}; the rest has no names"));
+    }
+}
+
+fn tensors(survey: &Survey, dims: &Dims, ty: &'static Storage, judged: &mut Judgement) {
+    let mut missing: HashMap<String, (Vec<usize>, &'static Storage)> = expected(dims)
+        .into_iter()
+        .map(|e| (e.ggml.clone(), (e.ggml_dims(), stored_as(e.kind, ty))))
+        .collect();
+    let mut seen = Vec::new();
+    for entry in &survey.tensors {
+        match missing.remove(&entry.name) {
+            Some((shape, storage)) => {
+                seen.push(entry.name.as_str());
+                tensor(entry, &shape, storage, judged);
             }
-            None => Err(self.wrong("it ends early")),
-        }
-    }
-
-    fn bytes(&mut self, n: usize) -> Result<Vec<u8>> {
-        self.claim(n as u64)?;
-        let mut bytes = vec![0; n];
-        self.file.read_exact(&mut bytes).map_err(Error::read(self.path))?;
-        Ok(bytes)
-    }
-
-    fn number(&mut self) -> Result<u32> {
-        self.claim(4)?;
-        let mut bytes = [0; 4];
-        self.file.read_exact(&mut bytes).map_err(Error::read(self.path))?;
-        Ok(u32::from_le_bytes(bytes))
-    }
-
-    fn header(&mut self) -> Result<(Dims, &'static Storage)> {
-        if self.number()? != MAGIC {
-            return Err(self.wrong("it does not begin with the GGML magic"));
-        }
-        let mut fields = [0; 11];
-        for field in &mut fields {
-            *field = self.number()?;
-        }
-        let [
-            vocab,
-            audio_ctx,
-            state,
-            audio_head,
-            audio_layer,
-            text_ctx,
-            text_state,
-            text_head,
-            text_layer,
-            mels,
-            ftype,
-        ] = fields.map(|n| n as usize);
-        let dims = Dims {
-            n_vocab: vocab,
-            n_audio_ctx: audio_ctx,
-            n_state: state,
-            n_audio_head: audio_head,
-            n_audio_layer: audio_layer,
-            n_text_ctx: text_ctx,
-            n_text_head: text_head,
-            n_text_layer: text_layer,
-            n_mels: mels,
-        };
-        dims.check().map_err(|(field, fact)| self.wrong(format!("`{field}`: {fact}")))?;
-        if text_state != state {
-            return Err(self.wrong(format!("the encoder's width is {state}, the decoder's {text_state}")));
-        }
-        let factor = QUANT_VERSION_FACTOR as usize;
-        let ty = STORAGES.into_iter().find(|s| s.ftype as usize == ftype % factor);
-        let ty = ty.ok_or_else(|| self.wrong(format!("unknown type {ftype}")))?;
-        if ty.is_quantized() && ftype / factor != QUANT_VERSION as usize {
-            let version = ftype / factor;
-            return Err(
-                self.wrong(format!("version {version} of the block formats; {QUANT_VERSION} is read"))
-            );
-        }
-        Ok((dims, ty))
-    }
-
-    fn filters(&mut self, dims: &Dims) -> Result<()> {
-        let (rows, columns) = (self.number()? as usize, self.number()? as usize);
-        if rows != dims.n_mels || columns != mel::N_BINS {
-            let (n_mels, n_bins) = (dims.n_mels, mel::N_BINS);
-            return Err(self.wrong(format!("mel filters of {rows} × {columns}, not {n_mels} × {n_bins}")));
-        }
-        let bytes = self.bytes(rows * columns * 4)?;
-        if bytes.as_chunks::<4>().0.iter().any(|b| !f32::from_le_bytes(*b).is_finite()) {
-            return Err(self.wrong("a mel filter is not finite"));
-        }
-        Ok(())
-    }
-
-    fn vocabulary(&mut self, dims: &Dims) -> Result<Vec<Vec<u8>>> {
-        let count = self.number()? as usize;
-        if count > dims.n_vocab {
-            return Err(self.wrong(format!("{count} tokens for {} rows of the embedding", dims.n_vocab)));
-        }
-        // whisper.cpp takes the ids in between for languages, and aborts at the first that it can't name.
-        if dims.n_vocab > LAST_STANDARD && count < dims.n_vocab {
-            return Err(self.wrong(format!("{count} tokens of {}; the rest has no names", dims.n_vocab)));
-        }
-        let mut tokens = Vec::new();
-        for id in 0..count {
-            let length = self.number()? as usize;
-            if length > MAX_TOKEN_BYTES {
-                return Err(self.wrong(format!("token {id} has {length} bytes")));
+            None if seen.contains(&entry.name.as_str()) => {
+                judged.add(format!("tensor `{}` is there twice", entry.name));
             }
-            tokens.push(self.bytes(length)?);
+            None => judged.add(format!("tensor `{}` is unknown", entry.name)),
         }
-        Ok(tokens)
     }
+    if let Some(fact) = &survey.broken {
+        judged.add(fact);
+        if !missing.is_empty() {
+            judged.add(format!("{} of {} tensors were found", seen.len(), seen.len() + missing.len()));
+        }
+        return;
+    }
+    let mut missing: Vec<_> = missing.into_keys().collect();
+    missing.sort();
+    for name in missing {
+        judged.add(format!("tensor `{name}` is missing"));
+    }
+}
 
-    fn tensors(&mut self, dims: &Dims, ty: &'static Storage) -> Result<()> {
-        let mut missing: HashMap<String, (Vec<usize>, &Storage)> = expected(dims)
-            .into_iter()
-            .map(|e| {
-                let shape = e.ggml_dims();
-                (e.ggml, (shape, stored_as(e.kind, ty)))
-            })
-            .collect();
-        while self.left > 0 {
-            let (n_dims, n_name, id) = (self.number()? as usize, self.number()? as usize, self.number()?);
-            if n_dims == 0 || n_dims > MAX_DIMS || n_name > MAX_NAME_BYTES {
-                return Err(
-                    self.wrong(format!("a tensor of {n_dims} dimensions and a name of {n_name} bytes"))
-                );
-            }
-            let mut shape = Vec::with_capacity(n_dims);
-            for _ in 0..n_dims {
-                shape.push(self.number()? as usize);
-            }
-            let name = String::from_utf8_lossy(&self.bytes(n_name)?).into_owned();
-            let Some((wanted, ty)) = missing.remove(&name) else {
-                return Err(self.wrong(format!("tensor `{name}` is unknown or there twice")));
-            };
-            let trimmed = |shape: &[usize]| {
-                let used = shape.iter().rposition(|n| *n != 1).map_or(0, |last| last + 1);
-                shape.get(..used).map(<[usize]>::to_vec)
-            };
-            if trimmed(&shape) != trimmed(&wanted) {
-                return Err(self.wrong(format!("tensor `{name}` has shape {shape:?}, not {wanted:?}")));
-            }
-            if id != ty.id {
-                return Err(
-                    self.wrong(format!("tensor `{name}` is of type {id}, not {} ({})", ty.id, ty.name))
-                );
-            }
-            let size = wanted
-                .iter()
-                .try_fold(1_usize, |n, d| n.checked_mul(*d))
-                // whisper.cpp counts a tensor's elements in 32 bits.
-                .filter(|n| {
-                    i32::try_from(*n).is_ok()
-                        && wanted.first().is_some_and(|row| row.is_multiple_of(ty.block))
-                })
-                .and_then(|n| i64::try_from(ty.size(n)?).ok());
-            let Some(size) = size else {
-                return Err(self.wrong(format!(
-                    "tensor `{name}`: {} does not divide its rows, or it is too large",
-                    ty.name
-                )));
-            };
-            self.claim(size.unsigned_abs())?;
-            self.file.seek_relative(size).map_err(Error::read(self.path))?;
-        }
-        match missing.into_keys().min() {
-            Some(name) => Err(self.wrong(format!("tensor `{name}` is missing"))),
-            None => Ok(()),
-        }
+fn tensor(entry: &Entry, wanted: &[usize], storage: &Storage, judged: &mut Judgement) {
+    let Entry { name, shape, .. } = entry;
+    // Trailing dimensions of 1 may be left out.
+    let used = |shape: &[usize]| {
+        let used = shape.iter().rposition(|n| *n != 1).map_or(0, |last| last + 1);
+        shape.get(..used).map(<[usize]>::to_vec)
+    };
+    if used(shape) != used(wanted) {
+        judged.add(format!("tensor `{name}` has shape {shape:?}, not {wanted:?}"));
+    }
+    if entry.storage != storage {
+        judged.add(format!("tensor `{name}` is of type {}, not {}", entry.storage.name, storage.name));
     }
 }

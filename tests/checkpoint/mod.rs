@@ -12,6 +12,7 @@ mod model;
 mod parsed;
 mod profile;
 mod refusals;
+mod requantize;
 mod resolve;
 mod types;
 mod verify;

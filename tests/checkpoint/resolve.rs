@@ -138,3 +138,17 @@ fn a_folder_that_can_not_be_written() {
     assert_eq!(error.exit_code(), 1, "{error}");
     allow(0o755);
 }
+
+#[test]
+fn special_tokens_that_the_model_has_no_row_for() {
+    let checkpoint = checkpoint();
+    let made = resolved(&checkpoint, None);
+    let mut edited = made.profile.clone();
+    edited.tokens.transcribe = Some(40);
+    fs::write(Profile::path_for(&made.ggml), serde_json::to_string(&edited).unwrap()).unwrap();
+    let error = resolve(&made.ggml, None).unwrap_err();
+    assert!(error.to_string().contains("`<|transcribe|>` has the id 40"), "{error}");
+    // Whisper's own tokens, taken where there is no profile, do not fit into 40 rows.
+    fs::remove_file(Profile::path_for(&made.ggml)).unwrap();
+    assert_eq!(resolve(&made.ggml, None).unwrap_err().exit_code(), 2);
+}

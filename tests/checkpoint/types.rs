@@ -21,7 +21,7 @@ pub(crate) fn logits(ggml: &Path) -> Vec<f32> {
     logits
 }
 
-fn cosine(a: &[f32], b: &[f32]) -> f32 {
+pub(crate) fn cosine(a: &[f32], b: &[f32]) -> f32 {
     let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f32>();
     dot(a, b) / (dot(a, a) * dot(b, b)).sqrt()
 }
@@ -44,8 +44,7 @@ fn every_type_is_loaded_and_computed_with() {
             bits if bits > 5.0 => 0.99,
             bits if bits > 4.0 => 0.95,
             bits if bits > 3.3 => 0.85,
-            bits if bits > 3.0 => 0.7,
-            _ => 0.4,
+            _ => 0.7,
         };
         assert!(near > wanted, "{ty}: {near}");
     }

@@ -101,7 +101,7 @@ fn tensors_that_lie() {
     assert!(file.with(name - 20, 0).contains("0 dimensions"));
     assert!(file.with(name - 20, u32::MAX).contains("dimensions"));
     assert!(file.with(name - 16, 1 << 30).contains("a name of"));
-    assert!(file.with(name - 12, 1).contains("type 1, not 8"));
+    assert!(file.with(name - 12, 1).contains("type f16, not q8_0"));
     assert!(file.with(name - 12, u32::MAX).contains("type"));
     assert!(file.with(name - 8, 33).contains("shape"));
     assert!(file.with(name, u32::from_le_bytes(*b"xxxx")).contains("unknown"));

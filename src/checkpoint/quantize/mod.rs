@@ -1,4 +1,4 @@
-//! The types of a GGML file, and ggml's own routine that quantizes rows.
+//! The types of a GGML file, and ggml's own routines that quantize rows and read them back.
 #![allow(unsafe_code, reason = "calls ggml's C functions on checked slices")]
 
 mod types;
@@ -35,6 +35,20 @@ pub(crate) fn quantize_rows(ty: QuantType, weights: &[f32], width: usize, out: &
     (written == out.len()).then_some(())
 }
 
+/// The values of whole blocks, as floats. `None` where the slices' sizes do not fit together.
+pub(crate) fn dequantize(storage: &Storage, bytes: &[u8], out: &mut [f32]) -> Option<()> {
+    if storage.size(out.len())? != bytes.len() || !is_aligned(storage, bytes) {
+        return None;
+    }
+    let n = i64::try_from(out.len()).ok()?;
+    // SAFETY: returns a pointer into a static table for an id below GGML_TYPE_COUNT, which all of ours are.
+    let convert = unsafe { ggml::ggml_get_type_traits(storage.id as ggml::ggml_type).as_ref() }?.to_float?;
+    // SAFETY: `bytes` holds as many blocks of this type as `out` has room for; both were checked
+    // above, and the address. ggml keeps neither pointer.
+    unsafe { convert(bytes.as_ptr().cast(), out.as_mut_ptr(), n) };
+    Some(())
+}
+
 /// ggml's blocks hold bytes and 16-bit numbers; those of an odd size hold bytes only.
 fn is_aligned(storage: &Storage, bytes: &[u8]) -> bool {
     !storage.bytes.is_multiple_of(2) || bytes.as_ptr().addr().is_multiple_of(2)
@@ -60,12 +74,22 @@ mod tests {
             assert_eq!(of_ftype, id, "{}", storage.name);
             assert_eq!((block, bytes), (storage.block as i64, storage.bytes), "{}", storage.name);
             let written = QuantType::ALL.into_iter().any(|ty| ty.storage() == storage);
-            assert_eq!(written, !imatrix, "{}", storage.name);
+            assert_eq!(written, !imatrix && storage.name != "iq1_m", "{}", storage.name);
         }
     }
 
     #[test]
     fn sizes_that_do_not_fit() {
+        let storage = QuantType::Q8_0.storage();
+        let (blocks, mut values) = (vec![0; 69], [1.0; 64]);
+        let mut read = |from, to, n| {
+            let bytes = blocks.get(from..to).unwrap_or_default();
+            dequantize(storage, bytes, values.get_mut(..n).unwrap_or_default())
+        };
+        assert_eq!(read(0, 68, 64), Some(()));
+        assert_eq!(read(0, 67, 64), None);
+        assert_eq!(read(0, 68, 63), None);
+        assert_eq!(read(1, 69, 64), None, "an odd address");
         assert_eq!(quantize_rows(QuantType::Q4_K, &[0.0; 384], 384, &mut [0; 216]), None);
         assert_eq!(quantize_rows(QuantType::Q8_0, &[0.0; 32], 0, &mut [0; 34]), None);
     }

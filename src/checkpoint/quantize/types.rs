@@ -73,7 +73,8 @@ pub(crate) static STORAGES: [&Storage; 23] = [
 ];
 
 /// The types that the converter writes: all that whisper.cpp loads but `iq2_xxs`, `iq2_xs` and `iq1_s`,
-/// for which ggml wants an importance matrix, and so a run of the model over much text.
+/// for which ggml wants an importance matrix, and so a run of the model over much speech, and `iq1_m`,
+/// which is useless without one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[allow(non_camel_case_types, reason = "ggml's names")]
 pub enum QuantType {
@@ -115,13 +116,11 @@ pub enum QuantType {
     Q2_K,
     /// 2.6 bits per weight, in blocks of 256; very slow to make.
     IQ2_S,
-    /// 1.8 bits per weight, in blocks of 256; very slow to make.
-    IQ1_M,
 }
 
 impl QuantType {
     /// All of them, those with more bits first.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 19] = [
         Self::F32,
         Self::F16,
         Self::BF16,
@@ -141,7 +140,6 @@ impl QuantType {
         Self::IQ3_XXS,
         Self::Q2_K,
         Self::IQ2_S,
-        Self::IQ1_M,
     ];
 
     /// The name on the command line and in file names.
@@ -186,7 +184,6 @@ impl QuantType {
             Self::IQ3_XXS => &IQ3_XXS,
             Self::Q2_K => &Q2_K,
             Self::IQ2_S => &IQ2_S,
-            Self::IQ1_M => &IQ1_M,
         }
     }
 
@@ -215,8 +212,9 @@ impl ValueEnum for QuantType {
     }
 }
 
-/// Types that whisper.cpp loads and that ggml does not make without an importance matrix.
-const WITH_IMPORTANCE_MATRIX: [&str; 3] = ["iq2_xxs", "iq2_xs", "iq1_s"];
+/// Types that whisper.cpp loads, and that ggml does not make without an importance matrix, or not so that
+/// they would be of any use.
+const WITH_IMPORTANCE_MATRIX: [&str; 4] = ["iq2_xxs", "iq2_xs", "iq1_s", "iq1_m"];
 
 /// Reads a type's name on the command line, and says of those that are not made why.
 #[derive(Debug, Clone)]
