@@ -1,4 +1,4 @@
-//! The `convert` program: a Hugging Face checkpoint in, a GGML file out.
+//! The `convert` program: a Whisper checkpoint in, GGML files out.
 
 use std::process::ExitCode;
 
@@ -6,7 +6,7 @@ use clap::Parser;
 use imesli::checkpoint::cli::{ConvertArgs, run};
 
 #[derive(Parser)]
-#[command(version, about = "Turns a Hugging Face Whisper checkpoint into a GGML file")]
+#[command(version, about = "Turns a Whisper checkpoint into GGML files")]
 struct Cli {
     #[command(flatten)]
     args: ConvertArgs,

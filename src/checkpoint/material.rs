@@ -125,11 +125,11 @@ impl Material {
             return Self::ggml(path);
         }
         path.read_dir().map_err(Error::read(path))?;
-        match (read::find(path), float_ggml(path)) {
-            (Some(weights), _) => Self::checkpoint(path, &weights),
-            (None, Some(file)) => Self::ggml(&file),
-            (None, None) => Err(Error::NoWeights { dir: path.to_path_buf() }),
+        if let Some(weights) = read::find(path) {
+            return Self::checkpoint(path, &weights);
         }
+        let file = float_ggml(path).ok_or_else(|| Error::NoWeights { dir: path.to_path_buf() })?;
+        Self::ggml(&file)
     }
 
     fn checkpoint(dir: &Path, path: &Path) -> Result<Self> {

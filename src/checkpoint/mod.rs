@@ -10,6 +10,7 @@
 //! - `tokenizer`, `languages`, `generation`, [`profile`]: vocabulary, special tokens, decoding defaults.
 //! - [`mel`], `quantize`, `encode`, `ggml`: the file's parts.
 //! - `survey`, [`verify`](mod@verify): read a GGML file back, as carefully as whisper.cpp reads it carelessly.
+//! - [`inspect`](mod@inspect): says what a file or folder holds, and what is wrong with it.
 //! - [`cli`]: the arguments of `convert`.
 //!
 //! Nothing here knows of audio or of the engine.
@@ -21,6 +22,7 @@ mod encode;
 pub mod error;
 mod generation;
 mod ggml;
+pub mod inspect;
 mod languages;
 mod material;
 pub mod mel;
@@ -37,6 +39,7 @@ pub mod verify;
 pub use config::Dims;
 pub use convert::{Converted, Options, convert, convert_all};
 pub use error::{Error, Result};
+pub use inspect::inspect;
 pub use profile::Profile;
 pub use quantize::{QuantType, QuantTypeParser};
 pub use resolve::{Resolved, resolve};

@@ -258,7 +258,7 @@ impl Reader<'_> {
             bytes.filter(|_| shape.first().is_some_and(|row| row.is_multiple_of(storage.block)))
         else {
             return broken(format!(
-                "tensor `{name}` of {shape:?}: blocks of {} do not divide its rows, or it is too large",
+                "tensor `{name}` has shape {shape:?}: blocks of {} do not divide its rows, or it is too large",
                 storage.block
             ));
         };

@@ -8,6 +8,7 @@
 
 mod convert;
 mod hostile;
+mod inspect;
 mod model;
 mod parsed;
 mod profile;
