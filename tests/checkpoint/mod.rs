@@ -10,6 +10,8 @@ mod convert;
 mod hostile;
 mod inspect;
 mod model;
+#[cfg(unix)]
+mod mutations;
 mod parsed;
 mod profile;
 mod refusals;
