@@ -86,6 +86,7 @@ fn ours(ggml: &str, threads: usize) -> (Recognizer, Arc<Vocabulary>) {
         no_timestamps: Some(stock.no_timestamps),
         timestamp_begin: Some(stock.timestamp_begin),
         languages: [("en".to_owned(), stock.start_of_transcript + 1)].into(),
+        added_text: Default::default(),
     };
     let vocabulary = Arc::new(Vocabulary::new(&model, special));
     (Recognizer::new(model.new_state(threads).unwrap(), Arc::clone(&vocabulary)), vocabulary)

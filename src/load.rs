@@ -55,6 +55,7 @@ fn special_tokens(tokens: &profile::SpecialTokens) -> SpecialTokens {
         no_timestamps: tokens.no_timestamps,
         timestamp_begin: tokens.timestamp_begin,
         languages: tokens.languages.clone(),
+        added_text: tokens.added_text.clone(),
     }
 }
 

@@ -22,7 +22,13 @@ pub(crate) fn demo(quantize: QuantType) -> PathBuf {
     made.entry(quantize.name())
         .or_insert_with(|| {
             let out = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("demo-{}.bin", quantize.name()));
-            convert(&Options { checkpoint: root("checkpoint"), quantize, out: Some(out.clone()) }).unwrap();
+            convert(&Options {
+                checkpoint: root("checkpoint"),
+                base: None,
+                quantize,
+                out: Some(out.clone()),
+            })
+            .unwrap();
             out
         })
         .clone()

@@ -65,6 +65,7 @@ mod tests {
             no_timestamps: Some(99),
             timestamp_begin: Some(100),
             languages: BTreeMap::new(),
+            added_text: BTreeMap::new(),
         };
         Vocabulary::of((0..10).map(|d| format!(" {d}").into_bytes()).collect(), special)
     }

@@ -26,6 +26,8 @@ pub struct SpecialTokens {
     pub timestamp_begin: Option<Token>,
     /// Language tokens by code, such as `en`. Empty for English-only models.
     pub languages: BTreeMap<String, Token>,
+    /// Tokens behind the special ones that are text after all, added by a fine-tune.
+    pub added_text: BTreeMap<Token, String>,
 }
 
 /// The bytes of all text tokens, and which ids are special.
@@ -52,16 +54,18 @@ impl Vocabulary {
         &self.special
     }
 
-    /// Whether a token is text. The ids from `<|endoftext|>` on are not: GGML files carry no bytes for
-    /// them, only whisper.cpp's placeholders.
+    /// Whether a token is text. The ids from `<|endoftext|>` on are not, but for those that were added as
+    /// text: GGML files carry no bytes for them, only whisper.cpp's placeholders.
     pub fn is_text(&self, token: Token) -> bool {
-        token < self.special.end_of_text
+        token < self.special.end_of_text || self.special.added_text.contains_key(&token)
     }
 
     /// The time that a timestamp token stands for, in seconds from the window's start.
     pub fn time(&self, token: Token) -> Option<f64> {
         const SECONDS_PER_STEP: f64 = 0.02;
-        let steps = token.checked_sub(self.special.timestamp_begin?)?;
+        /// 30 s; what comes behind was added by a fine-tune.
+        const LAST_STEP: Token = 1500;
+        let steps = token.checked_sub(self.special.timestamp_begin?).filter(|steps| *steps <= LAST_STEP)?;
         Some(f64::from(steps) * SECONDS_PER_STEP)
     }
 
@@ -70,7 +74,9 @@ impl Vocabulary {
     pub fn text(&self, tokens: &[Token]) -> String {
         let mut joined = Vec::new();
         for token in tokens.iter().filter(|token| self.is_text(**token)) {
-            joined.extend_from_slice(self.bytes.get(*token as usize).map_or(&[], Vec::as_slice));
+            let own = self.special.added_text.get(token).map(|text| text.as_bytes());
+            let bytes = own.or_else(|| self.bytes.get(*token as usize).map(Vec::as_slice));
+            joined.extend_from_slice(bytes.unwrap_or_default());
         }
         String::from_utf8_lossy(&joined).into_owned()
     }
@@ -97,6 +103,7 @@ mod tests {
             no_timestamps: Some(8),
             timestamp_begin: Some(9),
             languages: BTreeMap::from([("kab".to_owned(), 6)]),
+            added_text: BTreeMap::from([(2000, " azul".to_owned())]),
         }
     }
 
@@ -113,6 +120,12 @@ mod tests {
     #[test]
     fn special_tokens_are_no_text() {
         assert_eq!(vocabulary().text(&[5, 6, 7, 8, 9, 0, 10, 4]), " a");
+    }
+
+    #[test]
+    fn added_text_is_text_and_no_time() {
+        assert_eq!(vocabulary().text(&[0, 2000, 2001]), " a azul");
+        assert_eq!((vocabulary().time(1509), vocabulary().time(2000)), (Some(30.0), None));
     }
 
     #[test]

@@ -16,9 +16,12 @@ use super::resolve::DEFAULT_TYPE;
 /// Turns a Whisper checkpoint into GGML files.
 #[derive(Debug, Clone, Args)]
 pub struct ConvertArgs {
-    /// The checkpoint folder (config.json, and model.safetensors or pytorch_model.bin), or a GGML file
+    /// The checkpoint: a folder as training left it, a weight file (OpenAI's .pt, for example), or a GGML file
     #[arg(long, value_name = "PATH", required_unless_present = "inspect")]
     pub checkpoint: Option<PathBuf>,
+    /// For a LoRA adapter: the model that it was trained on [default: the folder that the adapter names]
+    #[arg(long, value_name = "DIR")]
+    pub base: Option<PathBuf>,
     /// The type of the weights; several, separated by commas, are made in one pass
     #[arg(
         long,
@@ -32,7 +35,7 @@ pub struct ConvertArgs {
     #[arg(long, value_name = "PATH")]
     pub out: Option<PathBuf>,
     /// Make nothing: print what a GGML file, a checkpoint folder or a weight file holds, and what is wrong
-    #[arg(long, value_name = "PATH", conflicts_with_all = ["checkpoint", "out"])]
+    #[arg(long, value_name = "PATH", conflicts_with_all = ["checkpoint", "base", "out"])]
     pub inspect: Option<PathBuf>,
     /// Print that as JSON
     #[arg(long, requires = "inspect")]
@@ -50,7 +53,7 @@ enum Outcome {
 pub fn run(args: ConvertArgs) -> ExitCode {
     let outcome = match args.inspect {
         Some(path) => report(&path, args.json),
-        None => make(args.checkpoint.unwrap_or_default(), &args.quantize, args.out),
+        None => make(args.checkpoint.unwrap_or_default(), args.base, &args.quantize, args.out),
     };
     match outcome {
         Ok(Outcome::Fine) => ExitCode::SUCCESS,
@@ -62,11 +65,16 @@ pub fn run(args: ConvertArgs) -> ExitCode {
     }
 }
 
-fn make(checkpoint: PathBuf, types: &[QuantType], out: Option<PathBuf>) -> Result<Outcome> {
+fn make(
+    checkpoint: PathBuf,
+    base: Option<PathBuf>,
+    types: &[QuantType],
+    out: Option<PathBuf>,
+) -> Result<Outcome> {
     let start = Instant::now();
     // The list counts.
     let quantize = types.first().copied().unwrap_or(DEFAULT_TYPE);
-    for made in convert_all(&Options { checkpoint, quantize, out }, types)? {
+    for made in convert_all(&Options { checkpoint, base, quantize, out }, types)? {
         let (name, megabytes) = (made.ggml.display(), made.info.bytes as f64 / 1e6);
         eprintln!("{name}: {megabytes:.1} MB of {}", made.info.type_name);
     }

@@ -1,12 +1,12 @@
 //! `config.json`: the model's dimensions, checked before anything is sized by them.
 
-use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
 use serde_json::{Map, Value};
 
 use super::error::{Error, Result};
+use super::read::open_file;
 
 /// No `config.json` comes near this.
 const MAX_CONFIG_BYTES: u64 = 16 << 20;
@@ -75,7 +75,7 @@ impl Dims {
 
 /// Reads a whole JSON file, at most `limit` bytes of it.
 pub(crate) fn read_json(path: &Path, limit: u64) -> Result<Map<String, Value>> {
-    let file = File::open(path).map_err(Error::read(path))?;
+    let file = open_file(path)?;
     let mut bytes = Vec::new();
     file.take(limit + 1).read_to_end(&mut bytes).map_err(Error::read(path))?;
     let size = bytes.len() as u64;
@@ -88,7 +88,7 @@ pub(crate) fn read_json(path: &Path, limit: u64) -> Result<Map<String, Value>> {
 
 /// Reads a JSON file that need not be there.
 pub(crate) fn read_json_if_there(path: &Path, limit: u64) -> Result<Option<Map<String, Value>>> {
-    if path.is_file() { read_json(path, limit).map(Some) } else { Ok(None) }
+    if path.symlink_metadata().is_ok() { read_json(path, limit).map(Some) } else { Ok(None) }
 }
 
 /// Reads `config.json` or `generation_config.json`.

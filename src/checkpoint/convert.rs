@@ -11,6 +11,7 @@ use super::config;
 use super::encode::{Encoder, Sink};
 use super::error::{Error, Result};
 use super::ggml::{self, stored_as};
+use super::input::{default_out, folder_of};
 use super::material::Material;
 use super::profile::{Profile, Source};
 use super::quantize::QuantType;
@@ -19,9 +20,11 @@ use super::verify::{GgmlInfo, is_ggml, verify};
 /// What to convert, and to what.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// The checkpoint folder, or a GGML file. In a folder without weights, a GGML file in which no precision
-    /// was lost will do.
+    /// The checkpoint folder, a weight file, or a GGML file. In a folder without weights, a GGML file in which
+    /// no precision was lost will do.
     pub checkpoint: PathBuf,
+    /// The folder of the model that an adapter was trained on, for an adapter that does not name it.
+    pub base: Option<PathBuf>,
     /// The type of the matrices; [`convert_all`] is given several instead.
     pub quantize: QuantType,
     /// The file to write, or an existing folder for it. Where none is given: `ggml-<type>.bin` in the
@@ -38,11 +41,6 @@ pub struct Converted {
     pub info: GgmlInfo,
     /// Its profile, also written beside it.
     pub profile: Profile,
-}
-
-/// The name of the file that a conversion of a folder to this type writes.
-pub fn file_name(ty: QuantType) -> String {
-    format!("ggml-{ty}.bin")
 }
 
 /// Converts a checkpoint. The file appears under its name only when it is complete and was read back.
@@ -71,7 +69,7 @@ pub fn convert_all(options: &Options, types: &[QuantType]) -> Result<Vec<Convert
     for (_, out) in &outs {
         check_output(out, &Profile::path_for(out))?;
     }
-    let mut material = Material::open(&options.checkpoint)?;
+    let mut material = Material::open(&options.checkpoint, options.base.as_deref())?;
     for (ty, out) in &outs {
         material.check_rows(*ty)?;
         if is_same_file(out, &material.path) {
@@ -87,10 +85,11 @@ pub fn convert_all(options: &Options, types: &[QuantType]) -> Result<Vec<Convert
         let info = verify(file.path())?;
         let mut profile = material.profile.clone();
         profile.source = Some(Source {
-            weights: material.path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+            weights: material.name.clone(),
             dtype: material.type_name().into(),
             quantization: ty.name().into(),
             files: material.files.clone(),
+            base: material.base.clone(),
         });
         let profile_path = Profile::path_for(&out);
         let mut profile_file = temporary_beside(&profile_path)?;
@@ -110,14 +109,14 @@ pub fn convert_all(options: &Options, types: &[QuantType]) -> Result<Vec<Convert
 /// Where the file of a type goes.
 fn target(options: &Options, ty: QuantType, alone: bool) -> Result<PathBuf> {
     let checkpoint = options.checkpoint.as_path();
-    let (folder, name) = if checkpoint.is_file() {
-        (checkpoint.parent().unwrap_or(Path::new("")), renamed(checkpoint, ty))
+    let path = if is_ggml(checkpoint) {
+        folder_of(checkpoint).join(renamed(checkpoint, ty))
     } else {
-        (checkpoint, file_name(ty))
+        default_out(checkpoint, ty)
     };
     match &options.out {
-        None => Ok(folder.join(name)),
-        Some(out) if out.is_dir() => Ok(out.join(name)),
+        None => Ok(path),
+        Some(out) if out.is_dir() => Ok(out.join(path.file_name().unwrap_or_default())),
         Some(out) if alone => Ok(out.clone()),
         Some(out) => Err(Error::OutputNotFolder { path: out.clone() }),
     }
@@ -197,9 +196,9 @@ fn write(material: &mut Material, outs: &[(QuantType, PathBuf)], files: &mut [Na
         .map_err(Error::write(sink.path))?;
     }
     let progress = progress(material.tensors.iter().map(|t| t.len() as u64).sum(), outs);
-    let from = material.path.clone();
     let mut encoder = Encoder::new();
     for index in 0..material.tensors.len() {
+        let from = material.path_of(index).to_path_buf();
         let (item, bytes) = material.bytes(index)?;
         let expected = &item.expected;
         for sink in &mut sinks {

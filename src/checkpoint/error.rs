@@ -23,7 +23,8 @@ pub enum Error {
     },
     /// The folder holds no weights that we read.
     #[error(
-        "{}: no model.safetensors, pytorch_model.bin or GGML file in this folder", dir.display()
+        "{}: no model.safetensors, pytorch_model.bin (or the index of either's shards), .pt or GGML file in this folder",
+        dir.display()
     )]
     NoWeights {
         /// The checkpoint folder.
@@ -83,8 +84,32 @@ pub enum Error {
         /// What is wrong.
         fact: String,
     },
-    /// A `.bin` file that is not a zip archive as `torch.save` writes it.
-    #[error("{}: not a valid PyTorch archive: {fact}", path.display())]
+    /// More than one thing in a folder that could be meant, or none that is complete.
+    #[error("{}: {fact}", path.display())]
+    Choose {
+        /// The folder.
+        path: PathBuf,
+        /// What is there, and what to do.
+        fact: String,
+    },
+    /// An index of shards that does not fit them.
+    #[error("{}: {fact}", path.display())]
+    Index {
+        /// The index.
+        path: PathBuf,
+        /// What is wrong.
+        fact: String,
+    },
+    /// A PEFT adapter that can't be merged.
+    #[error("{}: {fact}", path.display())]
+    Adapter {
+        /// The adapter's configuration or weights.
+        path: PathBuf,
+        /// What is wrong or not supported.
+        fact: String,
+    },
+    /// A file that is not as `torch.save` writes it.
+    #[error("{}: not a valid PyTorch file: {fact}", path.display())]
     Torch {
         /// The file.
         path: PathBuf,
@@ -107,8 +132,8 @@ pub enum Error {
         /// The function's or class's full name.
         name: String,
     },
-    /// A tensor whose elements do not lie one after the other.
-    #[error("{}: tensor `{tensor}` is not contiguous; save it with `.contiguous()`", path.display())]
+    /// A tensor whose elements lie far apart.
+    #[error("{}: the elements of tensor `{tensor}` lie far apart; save it with `.contiguous()`", path.display())]
     NotContiguous {
         /// The file.
         path: PathBuf,
@@ -123,8 +148,8 @@ pub enum Error {
         /// The tensor.
         tensor: String,
     },
-    /// A tensor of a type other than f32, f16 and bf16.
-    #[error("{}: tensor `{tensor}` is of type {dtype}; f32, f16 and bf16 are read", path.display())]
+    /// A tensor of a type that is not read.
+    #[error("{}: tensor `{tensor}` is of type {dtype}; f64, f32, f16 and bf16 are read", path.display())]
     Dtype {
         /// The file.
         path: PathBuf,

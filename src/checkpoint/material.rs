@@ -4,15 +4,16 @@ use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::config::{self, Dims};
 use super::error::{Error, Result};
+use super::input::{Located, Settings, is_without_weights};
 use super::names::{Expected, Kind, expected};
 use super::plan::plan;
 use super::profile::{Profile, SourceFile, SpecialTokens, source_files};
 use super::quantize::{BF16, F16, F32, QuantType, Storage, dequantize};
-use super::read::{self, Dtype, Tensor, Weights};
+use super::read::{Dtype, Tensor, Weights};
 use super::tokenizer::{ENGLISH_ONLY, Vocabulary};
 use super::verify::{is_ggml, read_ggml, type_of};
 use super::{generation, mel};
@@ -20,8 +21,12 @@ use super::{generation, mel};
 /// Everything but the weights themselves, and where those are.
 #[derive(Debug)]
 pub(crate) struct Material {
-    /// The file with the weights.
+    /// The file with the weights, or the index of several.
     pub(crate) path: PathBuf,
+    /// The name of the file that they are known by: that, or an adapter's.
+    pub(crate) name: String,
+    /// What an adapter was merged into.
+    pub(crate) base: Option<PathBuf>,
     pub(crate) dims: Dims,
     /// Mel filters, a row for each bin.
     pub(crate) filters: Vec<f32>,
@@ -118,37 +123,38 @@ impl Coding {
 }
 
 impl Material {
-    /// Opens what the user named: a checkpoint folder, or a GGML file. A folder without weights will do
-    /// where it has a GGML file in which no precision was lost.
-    pub(crate) fn open(path: &Path) -> Result<Self> {
-        if is_ggml(path) {
-            return Self::ggml(path);
+    /// Opens what the user named: a checkpoint folder, a weight file, or a GGML file. A folder without weights
+    /// will do where it has a GGML file in which no precision was lost. `base` is an adapter's.
+    pub(crate) fn open(path: &Path, base: Option<&Path>) -> Result<Self> {
+        let file = match path {
+            file if is_ggml(file) => Some(file.to_path_buf()),
+            dir if base.is_none() && dir.is_dir() && is_without_weights(dir) => float_ggml(dir),
+            _ => None,
+        };
+        match (file, base) {
+            (Some(_), Some(_)) => {
+                let fact = "a base is for an adapter, and this is a GGML file".into();
+                Err(Error::Choose { path: path.to_path_buf(), fact })
+            }
+            (Some(file), None) => Self::ggml(&file),
+            (None, base) => Self::checkpoint(path, base),
         }
-        path.read_dir().map_err(Error::read(path))?;
-        if let Some(weights) = read::find(path) {
-            return Self::checkpoint(path, &weights);
-        }
-        let file = float_ggml(path).ok_or_else(|| Error::NoWeights { dir: path.to_path_buf() })?;
-        Self::ggml(&file)
     }
 
-    fn checkpoint(dir: &Path, path: &Path) -> Result<Self> {
+    fn checkpoint(path: &Path, base: Option<&Path>) -> Result<Self> {
+        let located = Located::new(path, base)?;
         // Taken before the weights are read: a change in between makes the result look old, not new.
-        let files = source_files(path)?;
-        let config_path = dir.join("config.json");
-        let config = config::read_config(&config_path)?;
-        let dims = config::dims(&config_path, &config)?;
-        let tied = config.get("tie_word_embeddings").and_then(Value::as_bool).unwrap_or(true);
-        let mut weights = Weights::open(path)?;
-        let plan = plan(&mut weights, dims, tied)?;
+        let files = source_files(path, &located.files()?)?;
+        let mut input = located.open()?;
+        let plan = plan(&mut input.weights, input.dims, input.tied)?;
         let dims = plan.dims;
 
-        let vocabulary = Vocabulary::read(dir, dims.n_vocab)?;
+        let vocabulary = Vocabulary::read(&input.tokenizer, dims.n_vocab)?;
         if vocabulary.text.len() > dims.n_vocab {
             let fact = format!("{} tokens for {} rows of the embedding", vocabulary.text.len(), dims.n_vocab);
-            return Err(Error::Vocabulary { path: dir.to_path_buf(), fact });
+            return Err(Error::Vocabulary { path: input.tokenizer, fact });
         }
-        let profile = profile(dir, &config, &dims, &vocabulary)?;
+        let profile = profile(&input.settings(), &dims, &vocabulary)?;
         let tail = vocabulary.tail(dims.n_vocab);
         let tensors = plan.tensors.into_iter().map(|planned| Item {
             expected: planned.expected,
@@ -156,7 +162,9 @@ impl Material {
             place: Place::Checkpoint(planned.source),
         });
         Ok(Self {
-            path: path.to_path_buf(),
+            path: input.weights.path.clone(),
+            name: located.name(),
+            base: located.base(),
             dims,
             filters: mel::filters(dims.n_mels),
             tokens: vocabulary.text.into_iter().chain(tail).collect(),
@@ -164,7 +172,7 @@ impl Material {
             profile,
             files,
             ggml: None,
-            data: Data::Checkpoint(weights),
+            data: Data::Checkpoint(input.weights),
         })
     }
 
@@ -185,6 +193,8 @@ impl Material {
         });
         Ok(Self {
             path: path.to_path_buf(),
+            name: path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+            base: None,
             dims: info.dims,
             filters: survey.filters.values,
             tensors: tensors.collect::<Result<_>>()?,
@@ -219,6 +229,14 @@ impl Material {
 }
 
 impl Material {
+    /// The file that a tensor is in.
+    pub(crate) fn path_of(&self, index: usize) -> &Path {
+        match (self.tensors.get(index).map(|item| &item.place), &self.data) {
+            (Some(Place::Checkpoint(tensor)), Data::Checkpoint(weights)) => weights.path_of(tensor),
+            _ => &self.path,
+        }
+    }
+
     /// The bytes of a tensor, one after the other. Fails where the file is too short for them.
     pub(crate) fn bytes(&mut self, index: usize) -> Result<(&Item, Box<dyn Read + '_>)> {
         let path = &self.path;
@@ -249,12 +267,8 @@ pub(crate) fn float_ggml(dir: &Path) -> Option<PathBuf> {
 }
 
 /// The profile of a checkpoint: its special tokens and decoding defaults.
-pub(crate) fn profile(
-    dir: &Path,
-    config: &Map<String, Value>,
-    dims: &Dims,
-    vocabulary: &Vocabulary,
-) -> Result<Profile> {
+pub(crate) fn profile(settings: &Settings<'_>, dims: &Dims, vocabulary: &Vocabulary) -> Result<Profile> {
+    let path = settings.generation;
     let n_vocab = u32::try_from(dims.n_vocab).unwrap_or(u32::MAX);
     let languages = if dims.n_mels == 128 { 100 } else { 99 };
     let mut tokens = SpecialTokens::standard(n_vocab, languages);
@@ -262,16 +276,16 @@ pub(crate) fn profile(
     if let Some(special) = &vocabulary.special {
         tokens.take_named(special, n_vocab);
     }
-    let path = dir.join("generation_config.json");
-    let json = config::read_config_if_there(&path)?;
+    tokens.added_text = vocabulary.added.clone();
+    let json = config::read_config_if_there(path)?;
     if let Some(json) = &json {
-        generation::take_ids(&path, json, named, &mut tokens)?;
+        generation::take_ids(path, json, named, &mut tokens)?;
     }
     let multilingual = json.as_ref().and_then(|json| json.get("is_multilingual")).and_then(Value::as_bool);
     if !multilingual.unwrap_or(dims.n_vocab != ENGLISH_ONLY) {
         tokens.forget_languages();
     }
-    generation::check_ids(dir, &tokens, n_vocab)?;
-    let generation = generation::generation(config, json.as_ref(), &tokens, n_vocab);
+    generation::check_ids(settings.tokenizer, &tokens, n_vocab)?;
+    let generation = generation::generation(settings.config, json.as_ref(), &tokens, n_vocab);
     Ok(Profile { version: super::profile::VERSION, tokens, generation, source: None })
 }

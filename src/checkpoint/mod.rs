@@ -4,8 +4,10 @@
 //!
 //! - [`resolve`](mod@resolve): from `--checkpoint` to a file that can be loaded.
 //! - [`convert`](mod@convert): the conductor of one conversion.
-//! - `material`: what is converted, from a checkpoint folder or another GGML file.
-//! - `config`, `read`: the checkpoint's configuration and weights (safetensors, pickle).
+//! - `material`: what is converted, from a checkpoint or from another GGML file.
+//! - `input`: which files belong to a checkpoint, opened and read as one.
+//! - `config`, `read`: its configuration and weights (safetensors, pickle, shards).
+//! - `openai`, `lora`: OpenAI's own files; adapters, merged into their base.
 //! - `names`, `plan`: which tensors there must be, and whether they are.
 //! - `tokenizer`, `languages`, `generation`, [`profile`]: vocabulary, special tokens, decoding defaults.
 //! - [`mel`], `quantize`, `encode`, `ggml`: the file's parts.
@@ -22,11 +24,14 @@ mod encode;
 pub mod error;
 mod generation;
 mod ggml;
+mod input;
 pub mod inspect;
 mod languages;
+mod lora;
 mod material;
 pub mod mel;
 mod names;
+mod openai;
 mod plan;
 pub mod profile;
 mod quantize;

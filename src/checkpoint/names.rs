@@ -1,5 +1,7 @@
 //! Every tensor of a Whisper model: its Hugging Face name, its ggml name, its shape.
 
+use std::collections::BTreeMap;
+
 use super::config::Dims;
 
 /// How ggml keeps a tensor.
@@ -45,6 +47,33 @@ pub(crate) const TIED: &str = "proj_out.weight";
 pub(crate) const TOKEN_EMBEDDING: &str = "decoder.embed_tokens.weight";
 /// Its shape tells the longest text.
 pub(crate) const TEXT_POSITIONS: &str = "decoder.embed_positions.weight";
+
+/// A constant that older versions of OpenAI's model keep among its weights.
+pub(crate) const OPENAI_MASK: &str = "decoder.mask";
+
+/// What `torch.compile`, data-parallel training and the like put into the names of tensors.
+const WRAPPERS: [&str; 4] = ["module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"];
+
+/// From the names in a checkpoint to those of Hugging Face, without wrappers and without the prefix that
+/// `WhisperForConditionalGeneration` adds.
+#[derive(Debug)]
+pub(crate) struct BareNames {
+    /// OpenAI's names, which are those of GGML.
+    openai: BTreeMap<String, String>,
+}
+
+impl BareNames {
+    pub(crate) fn new(dims: &Dims) -> Self {
+        Self { openai: expected(dims).into_iter().map(|e| (e.ggml, e.hf)).collect() }
+    }
+
+    /// A tensor's bare name.
+    pub(crate) fn of(&self, name: &str) -> String {
+        let parts = name.split('.').filter(|part| !WRAPPERS.contains(part));
+        let bare = parts.skip_while(|part| *part == "model").collect::<Vec<_>>().join(".");
+        self.openai.get(&bare).cloned().unwrap_or(bare)
+    }
+}
 
 /// All tensors of a model, in the order of transformers' `state_dict`, which is the order of
 /// whisper.cpp's own converter.

@@ -8,7 +8,7 @@ use flate2::Crc;
 
 use super::config::Dims;
 use super::error::{Error, Result};
-use super::names::{Expected, TEXT_POSITIONS, TIED, TOKEN_EMBEDDING, expected};
+use super::names::{BareNames, Expected, OPENAI_MASK, TEXT_POSITIONS, TIED, TOKEN_EMBEDDING, expected};
 use super::read::{Dtype, Tensor, Weights};
 
 /// Everything that goes into the file, in its order.
@@ -35,7 +35,7 @@ pub(crate) fn plan(weights: &mut Weights, dims: Dims, tied: bool) -> Result<Plan
 /// The same, with all that is wrong with single tensors; the plan has the others.
 pub(crate) fn plan_all(weights: &mut Weights, mut dims: Dims, tied: bool) -> Result<(Plan, Vec<Error>)> {
     let path = weights.path.clone();
-    let mut found = bare_names(&path, weights)?;
+    let mut found = bare_names(&path, weights, &dims)?;
 
     let output = found.remove(TIED);
     match (output, found.get(TOKEN_EMBEDDING)) {
@@ -77,7 +77,7 @@ pub(crate) fn plan_all(weights: &mut Weights, mut dims: Dims, tied: bool) -> Res
         };
         if source.shape != expected.shape {
             faults.push(Error::Shape { path, tensor, found: source.shape, expected: expected.shape });
-        } else if !source.contiguous {
+        } else if source.is_spread() {
             faults.push(Error::NotContiguous { path, tensor });
         } else {
             match source.dtype.clone() {
@@ -90,13 +90,17 @@ pub(crate) fn plan_all(weights: &mut Weights, mut dims: Dims, tied: bool) -> Res
     Ok((Plan { dims, tensors }, faults))
 }
 
-/// The tensors by their names without the prefix that `WhisperForConditionalGeneration` adds.
-fn bare_names(path: &Path, weights: &Weights) -> Result<BTreeMap<String, Tensor>> {
+/// The tensors by their bare names.
+fn bare_names(path: &Path, weights: &Weights, dims: &Dims) -> Result<BTreeMap<String, Tensor>> {
+    let names = BareNames::new(dims);
     let mut bare = BTreeMap::new();
     for (name, tensor) in &weights.tensors {
-        let short = name.strip_prefix("model.").unwrap_or(name);
-        if bare.insert(short.to_string(), tensor.clone()).is_some() {
-            return Err(Error::DuplicateTensor { path: path.to_path_buf(), tensor: short.into() });
+        let short = names.of(name);
+        if weights.dims.is_some() && short == OPENAI_MASK {
+            continue;
+        }
+        if bare.insert(short.clone(), tensor.clone()).is_some() {
+            return Err(Error::DuplicateTensor { path: path.to_path_buf(), tensor: short });
         }
     }
     Ok(bare)
@@ -105,10 +109,7 @@ fn bare_names(path: &Path, weights: &Weights) -> Result<BTreeMap<String, Tensor>
 /// A checksum of a tensor's bytes.
 fn checksum(weights: &mut Weights, tensor: &Tensor) -> Result<Option<(usize, u32)>> {
     let path = weights.path.clone();
-    let (Ok(dtype), true) = (&tensor.dtype, tensor.contiguous) else { return Ok(None) };
-    let Some(size) = tensor.shape.iter().try_fold(dtype.size(), |n, d| n.checked_mul(*d)) else {
-        return Ok(None);
-    };
+    let Some(size) = tensor.size().filter(|_| !tensor.is_spread()) else { return Ok(None) };
     let mut bytes = weights.bytes(tensor)?.take(size as u64);
     let mut crc = Crc::new();
     let mut buffer = vec![0; 1 << 20];

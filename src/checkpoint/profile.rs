@@ -55,6 +55,9 @@ pub struct SpecialTokens {
     /// Language tokens by code, `kab` and other added ones included. None in an English-only model: its
     /// prompt has neither language nor task.
     pub languages: BTreeMap<String, u32>,
+    /// Tokens behind the special ones that are text, as a fine-tune adds them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub added_text: BTreeMap<u32, String>,
 }
 
 /// Decoding defaults of the checkpoint.
@@ -90,12 +93,15 @@ pub struct Source {
     pub quantization: String,
     /// Every file that the result depends on, the weights first.
     pub files: Vec<SourceFile>,
+    /// The folder of the model that an adapter was merged into.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base: Option<PathBuf>,
 }
 
 /// A file as it was when it was converted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SourceFile {
-    /// Its name in the checkpoint folder.
+    /// Its name in the checkpoint folder, or its path where it is elsewhere.
     pub name: String,
     /// Its size in bytes.
     pub size: u64,
@@ -103,22 +109,19 @@ pub struct SourceFile {
     pub modified_ms: u64,
 }
 
-/// Files beside the weights that a conversion depends on.
-const SIDE_FILES: [&str; 5] =
-    ["config.json", "generation_config.json", "vocab.json", "added_tokens.json", "tokenizer.json"];
-
-/// What the files of a checkpoint folder look like now.
-pub(crate) fn source_files(weights: &Path) -> Result<Vec<SourceFile>> {
-    let dir = weights.parent().unwrap_or(Path::new("."));
-    let beside = SIDE_FILES.iter().map(|name| dir.join(name)).filter(|path| path.is_file());
-    std::iter::once(weights.to_path_buf()).chain(beside).map(|path| source_file(&path)).collect()
+/// What the files of a checkpoint look like now.
+pub(crate) fn source_files(checkpoint: &Path, files: &[PathBuf]) -> Result<Vec<SourceFile>> {
+    let dir = if checkpoint.is_dir() { checkpoint } else { checkpoint.parent().unwrap_or(checkpoint) };
+    files.iter().map(|path| source_file(dir, path)).collect()
 }
 
-fn source_file(path: &Path) -> Result<SourceFile> {
+fn source_file(dir: &Path, path: &Path) -> Result<SourceFile> {
     let metadata = path.metadata().map_err(Error::read(path))?;
     let modified = metadata.modified().ok().and_then(|t| t.duration_since(UNIX_EPOCH).ok());
     let modified_ms = modified.and_then(|t| u64::try_from(t.as_millis()).ok()).unwrap_or(0);
-    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let here = path.strip_prefix(dir).map(Path::to_path_buf);
+    let elsewhere = || path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
+    let name = here.unwrap_or_else(|_| elsewhere()).to_string_lossy().into_owned();
     Ok(SourceFile { name, size: metadata.len(), modified_ms })
 }
 
@@ -192,6 +195,7 @@ impl SpecialTokens {
             no_timestamps: known(after + 5),
             timestamp_begin: known(after + 6),
             languages: languages.collect(),
+            added_text: BTreeMap::new(),
         };
         if !multilingual {
             tokens.forget_languages();
@@ -206,10 +210,17 @@ impl SpecialTokens {
     }
 
     /// Takes the ids of the special tokens that are in `named`. Where the start token is, the whole
-    /// layout is: what is not named does not exist.
+    /// layout is: what is not named does not exist. Elsewhere only languages are added.
     pub(crate) fn take_named(&mut self, named: &BTreeMap<String, u32>, n_vocab: u32) {
         let id = |name: &str| named.get(name).copied().filter(|id| *id < n_vocab);
-        let Some(sot) = id("<|startoftranscript|>") else { return };
+        let languages = named
+            .iter()
+            .filter(|(_, id)| **id < n_vocab)
+            .filter_map(|(name, id)| Some((language_of(name)?.to_string(), *id)));
+        let Some(sot) = id("<|startoftranscript|>") else {
+            // Added to Whisper's own.
+            return self.languages.extend(languages);
+        };
         let no_timestamps = id("<|notimestamps|>");
         *self = Self {
             eot: id(END_OF_TEXT).unwrap_or(sot.saturating_sub(1)),
@@ -221,11 +232,8 @@ impl SpecialTokens {
             no_timestamps,
             // Tokenizers often leave the timestamps out; they follow this token.
             timestamp_begin: id("<|0.00|>").or(no_timestamps.map(|id| id + 1)).filter(|id| *id < n_vocab),
-            languages: named
-                .iter()
-                .filter(|(_, id)| **id < n_vocab)
-                .filter_map(|(name, id)| Some((language_of(name)?.to_string(), *id)))
-                .collect(),
+            languages: languages.collect(),
+            added_text: BTreeMap::new(),
         };
     }
 }

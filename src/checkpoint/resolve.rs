@@ -6,13 +6,13 @@ use std::time::SystemTime;
 
 use flate2::Crc;
 
-use super::convert::{Options, convert, file_name};
+use super::convert::{Options, convert};
 use super::error::{Error, Result};
 use super::generation::check_ids;
+use super::input::{self, Located};
 use super::material::float_ggml;
 use super::profile::{Profile, source_files};
 use super::quantize::QuantType;
-use super::read;
 use super::verify::{GgmlInfo, is_ggml, type_of, verify};
 
 /// The type that is made where none is asked for.
@@ -52,17 +52,21 @@ pub fn resolve_with_cache(
     quantize: Option<QuantType>,
     cache: Option<&Path>,
 ) -> Result<Resolved> {
-    if path.is_file() {
+    if !path.is_file() {
+        path.read_dir().map_err(Error::read(path))?;
+    } else if is_ggml(path) || !input::is_weights(path) {
         return load(path);
     }
-    path.read_dir().map_err(Error::read(path))?;
-    let weights = read::find(path);
+    let weights = input::find(path);
     let cache = cache.and_then(|root| cache_for(path, root));
     let cache = cache.as_deref();
     let candidates = candidates(path, cache);
     if let Some(found) = choose(&candidates, quantize) {
-        let Some(weights) = &weights else { return load(&found.path) };
-        match state_of(&found.path, weights)? {
+        if weights.is_none() {
+            return load(&found.path);
+        }
+        let (state, base) = state_of(&found.path, path)?;
+        match state {
             State::Current => match load(&found.path) {
                 Err(Error::Ggml { fact, .. }) if Profile::path_for(&found.path).exists() => {
                     tracing::warn!("{}: {fact}; converting again", found.path.display());
@@ -72,19 +76,19 @@ pub fn resolve_with_cache(
             State::Old => tracing::info!("{}: the checkpoint has changed since", found.path.display()),
         }
         let ty = QuantType::ALL.into_iter().find(|ty| ty.name() == found.type_name);
-        return make(path, ty.unwrap_or(DEFAULT_TYPE), Some(found.path.clone()), cache);
+        return make(path, base, ty.unwrap_or(DEFAULT_TYPE), Some(found.path.clone()), cache);
     }
     if weights.is_some() {
-        return make(path, quantize.unwrap_or(DEFAULT_TYPE), None, cache);
+        return make(path, None, quantize.unwrap_or(DEFAULT_TYPE), None, cache);
     }
     match quantize {
-        Some(wanted) if float_ggml(path).is_some() => make(path, wanted, None, cache),
+        Some(wanted) if float_ggml(path).is_some() => make(path, None, wanted, None, cache),
         Some(wanted) if !candidates.is_empty() => {
             let names = candidates.iter().map(|c| format!("{} ({})", c.path.display(), c.type_name));
             let found = names.collect::<Vec<_>>().join(", ");
             Err(Error::NoSuchType { dir: path.to_path_buf(), wanted: wanted.name(), found })
         }
-        _ => Err(Error::NoWeights { dir: path.to_path_buf() }),
+        _ => Err(input::explain(path)),
     }
 }
 
@@ -105,8 +109,10 @@ struct Candidate {
 }
 
 /// The GGML files of a folder, and those in the cache that were made from it.
-fn candidates(dir: &Path, cache: Option<&Path>) -> Vec<Candidate> {
+fn candidates(checkpoint: &Path, cache: Option<&Path>) -> Vec<Candidate> {
     let mut found = Vec::new();
+    let is_file = checkpoint.is_file();
+    let dir = if is_file { input::folder_of(checkpoint) } else { checkpoint };
     for folder in std::iter::once(dir).chain(cache) {
         for entry in folder.read_dir().into_iter().flatten().flatten() {
             let path = entry.path();
@@ -114,6 +120,8 @@ fn candidates(dir: &Path, cache: Option<&Path>) -> Vec<Candidate> {
                 continue;
             }
             match type_of(&path) {
+                // Beside a weight file there may be those of other models.
+                Ok(storage) if is_file && !is_ours(checkpoint, &path, storage.name) => {}
                 Ok(storage) => {
                     let modified =
                         entry.metadata().and_then(|m| m.modified()).unwrap_or(SystemTime::UNIX_EPOCH);
@@ -124,11 +132,14 @@ fn candidates(dir: &Path, cache: Option<&Path>) -> Vec<Candidate> {
         }
     }
     // The name that we write goes before another of the same type, then the newest.
-    found.sort_by_key(|c| {
-        let ours = c.path.file_name() == Some(OsStr::new(&format!("ggml-{}.bin", c.type_name)));
-        (!ours, std::cmp::Reverse(c.modified))
-    });
+    found.sort_by_key(|c| (!is_ours(checkpoint, &c.path, c.type_name), std::cmp::Reverse(c.modified)));
     found
+}
+
+/// Whether a file has the name that a conversion of this checkpoint would give it.
+fn is_ours(checkpoint: &Path, path: &Path, type_name: &str) -> bool {
+    let ty = QuantType::ALL.into_iter().find(|ty| ty.name() == type_name);
+    ty.is_some_and(|ty| input::default_out(checkpoint, ty).file_name() == path.file_name())
 }
 
 fn choose(candidates: &[Candidate], quantize: Option<QuantType>) -> Option<&Candidate> {
@@ -147,36 +158,56 @@ enum State {
     Old,
 }
 
-fn state_of(ggml: &Path, weights: &Path) -> Result<State> {
+/// Whether a GGML file is as new as the checkpoint beside it, and the base that it was made with.
+fn state_of(ggml: &Path, checkpoint: &Path) -> Result<(State, Option<PathBuf>)> {
     let source = match Profile::read(&Profile::path_for(ggml)) {
         Ok(profile) => profile.and_then(|p| p.source),
-        Err(Error::Profile { .. }) => return Ok(State::Old),
+        Err(Error::Profile { .. }) => return Ok((State::Old, None)),
         Err(other) => return Err(other),
     };
-    match source {
+    let Some(source) = source else { return Ok((State::Current, None)) };
+    if source.files.is_empty() {
         // One that was made from another GGML file may not know where that came from.
-        Some(source) if !source.files.is_empty() && source.files != source_files(weights)? => Ok(State::Old),
-        _ => Ok(State::Current),
+        return Ok((State::Current, source.base));
+    }
+    let now = Located::new(checkpoint, source.base.as_deref())
+        .and_then(|located| source_files(checkpoint, &located.files()?));
+    match now {
+        Ok(now) if now != source.files => Ok((State::Old, source.base)),
+        Ok(_) => Ok((State::Current, source.base)),
+        // The base need not stay where it was.
+        Err(error) if source.base.is_some() => {
+            tracing::warn!("{error}; {} is taken as it is", ggml.display());
+            Ok((State::Current, source.base))
+        }
+        Err(error) => Err(error),
     }
 }
 
 /// Converts, in place or to where the folder's cache is.
-fn make(dir: &Path, quantize: QuantType, out: Option<PathBuf>, cache: Option<&Path>) -> Result<Resolved> {
-    let out = out.unwrap_or_else(|| dir.join(file_name(quantize)));
+fn make(
+    checkpoint: &Path,
+    base: Option<PathBuf>,
+    quantize: QuantType,
+    out: Option<PathBuf>,
+    cache: Option<&Path>,
+) -> Result<Resolved> {
+    let out = out.unwrap_or_else(|| input::default_out(checkpoint, quantize));
     let out = match out.parent() {
-        Some(parent) if !is_writable(parent) => {
+        Some(_) if !is_writable(input::folder_of(&out)) => {
+            let parent = input::folder_of(&out);
             let cache = cache.ok_or_else(|| Error::Write {
                 path: out.clone(),
                 source: std::io::Error::other("the folder can't be written, and there is no cache folder"),
             })?;
             std::fs::create_dir_all(cache).map_err(Error::write(cache))?;
             tracing::info!("{} can't be written; using {}", parent.display(), cache.display());
-            cache.join(file_name(quantize))
+            cache.join(out.file_name().unwrap_or_default())
         }
         _ => out,
     };
-    tracing::info!("converting {} to {}", dir.display(), out.display());
-    let made = convert(&Options { checkpoint: dir.to_path_buf(), quantize, out: Some(out) })?;
+    tracing::info!("converting {} to {}", checkpoint.display(), out.display());
+    let made = convert(&Options { checkpoint: checkpoint.to_path_buf(), base, quantize, out: Some(out) })?;
     Ok(Resolved { ggml: made.ggml, info: made.info, profile: made.profile })
 }
 

@@ -9,7 +9,7 @@ use std::path::Path;
 use flate2::read::GzDecoder;
 use serde_json::{Map, Value};
 
-use super::config::{MAX_TOKENIZER_BYTES, read_json, read_json_if_there};
+use super::config::{MAX_TOKENIZER_BYTES, read_json_if_there};
 use super::error::{Error, Result};
 
 /// Vocabularies from this size on are multilingual.
@@ -23,13 +23,37 @@ pub(crate) const END_OF_TEXT: &str = "<|endoftext|>";
 /// The embedded vocabularies unpack to about 400 kB.
 const MAX_EMBEDDED_BYTES: u64 = 4 << 20;
 
+/// Whether a folder has a vocabulary of its own.
+pub(crate) fn is_in(dir: &Path) -> bool {
+    ["vocab.json", "tokenizer.json"].iter().any(|name| dir.join(name).is_file())
+}
+
 /// A checkpoint's vocabulary.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Vocabulary {
     /// The bytes of each text token, by id.
     pub(crate) text: Vec<Vec<u8>>,
-    /// Special tokens by name, where the checkpoint has a tokenizer.
+    /// Special tokens by name, where the checkpoint has a tokenizer; the added ones that are text, too.
     pub(crate) special: Option<BTreeMap<String, u32>>,
+    /// Tokens that were added behind the special ones and are text.
+    pub(crate) added: BTreeMap<u32, String>,
+}
+
+/// A token that is named outside the vocabulary proper.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Added {
+    id: u32,
+    /// Whether it is special, where the file says so.
+    special: Option<bool>,
+}
+
+impl Added {
+    /// Whether it stands for its name. Timestamps are not special to tokenizers, but no text either.
+    fn is_text(&self, name: &str) -> bool {
+        let looks_special = name.starts_with("<|") && name.ends_with("|>");
+        let unless_told = name.starts_with(['<', '[']) && name.len() > 1;
+        !looks_special && !self.special.unwrap_or(unless_told)
+    }
 }
 
 impl Vocabulary {
@@ -37,25 +61,37 @@ impl Vocabulary {
     pub(crate) fn read(dir: &Path, n_vocab: usize) -> Result<Self> {
         let tokenizer = dir.join("tokenizer.json");
         let vocab = dir.join("vocab.json");
-        if vocab.is_file() {
-            let entries = read_json(&vocab, MAX_TOKENIZER_BYTES)?;
-            let mut special = BTreeMap::new();
-            if let Some(fast) = read_json_if_there(&tokenizer, MAX_TOKENIZER_BYTES)? {
-                special.extend(added_tokens(&tokenizer, &fast)?);
-            }
-            let added = dir.join("added_tokens.json");
-            if let Some(tokens) = read_json_if_there(&added, MAX_TOKENIZER_BYTES)? {
-                special.extend(ids(&added, &tokens)?);
-            }
-            return Self::build(&vocab, ids(&vocab, &entries)?, special);
+        let fast = read_json_if_there(&tokenizer, MAX_TOKENIZER_BYTES)?;
+        let slow = dir.join("tokenizer_config.json");
+        let mut added = BTreeMap::new();
+        let file = dir.join("added_tokens.json");
+        if let Some(tokens) = read_json_if_there(&file, MAX_TOKENIZER_BYTES)? {
+            added.extend(
+                ids(&file, &tokens)?.into_iter().map(|(name, id)| (name, Added { id, special: None })),
+            );
         }
-        if let Some(fast) = read_json_if_there(&tokenizer, MAX_TOKENIZER_BYTES)? {
+        // These two know more of a token than its id.
+        if let Some(json) = read_json_if_there(&slow, MAX_TOKENIZER_BYTES)? {
+            added.extend(added_tokens_decoder(&slow, &json)?);
+        }
+        if let Some(fast) = &fast {
+            added.extend(added_tokens(&tokenizer, fast)?);
+        }
+        let special = added.iter().map(|(name, token)| (name.clone(), token.id)).collect();
+        let mut made = if let Some(entries) = read_json_if_there(&vocab, MAX_TOKENIZER_BYTES)? {
+            Self::build(&vocab, ids(&vocab, &entries)?, special)?
+        } else if let Some(fast) = fast {
             let entries = fast.get("model").and_then(|m| m.get("vocab")).and_then(Value::as_object);
             let entries = entries.ok_or_else(|| wrong(&tokenizer, "no `model.vocab` in it"))?;
-            let special = added_tokens(&tokenizer, &fast)?;
-            return Self::build(&tokenizer, ids(&tokenizer, entries)?, special);
-        }
-        Self::standard(dir, n_vocab)
+            Self::build(&tokenizer, ids(&tokenizer, entries)?, special)?
+        } else {
+            let special = Some(special).filter(|special| !special.is_empty());
+            Self { special, ..Self::standard(dir, n_vocab)? }
+        };
+        let behind = |id: u32| (id as usize) > made.text.len() && (id as usize) < n_vocab;
+        let text = added.into_iter().filter(|(name, token)| behind(token.id) && token.is_text(name));
+        made.added = text.map(|(name, token)| (token.id, name)).collect();
+        Ok(made)
     }
 
     /// Whisper's own vocabulary for a model of this size.
@@ -78,7 +114,7 @@ impl Vocabulary {
             text.push(token.to_vec());
             rest = tail;
         }
-        Ok(Self { text, special: None })
+        Ok(Self { text, special: None, added: BTreeMap::new() })
     }
 
     /// Text tokens are those below the end token, without a gap: whisper.cpp numbers them by position.
@@ -112,7 +148,7 @@ impl Vocabulary {
         if text.is_empty() {
             return Err(wrong(path, "no tokens in it"));
         }
-        Ok(Self { text, special: Some(special) })
+        Ok(Self { text, special: Some(special), added: BTreeMap::new() })
     }
 
     /// The names that the GGML file holds for ids from `text.len()` on. whisper.cpp makes them up for
@@ -147,19 +183,31 @@ fn ids(path: &Path, entries: &Map<String, Value>) -> Result<BTreeMap<String, u32
         .collect()
 }
 
-/// `added_tokens` of `tokenizer.json`.
-fn added_tokens(path: &Path, tokenizer: &Map<String, Value>) -> Result<BTreeMap<String, u32>> {
+/// `added_tokens` of `tokenizer.json`: a list.
+fn added_tokens(path: &Path, tokenizer: &Map<String, Value>) -> Result<Vec<(String, Added)>> {
     let list = tokenizer.get("added_tokens").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
     list.iter()
         .map(|token| {
-            let name = token.get("content").and_then(Value::as_str);
             let id = token.get("id").and_then(Value::as_u64).and_then(|id| u32::try_from(id).ok());
-            match (name, id) {
-                (Some(name), Some(id)) => Ok((name.to_string(), id)),
-                _ => Err(wrong(path, "an entry of `added_tokens` has no id or content")),
-            }
+            added(token, id).ok_or_else(|| wrong(path, "an entry of `added_tokens` has no id or content"))
         })
         .collect()
+}
+
+/// `added_tokens_decoder` of `tokenizer_config.json`: from id to token.
+fn added_tokens_decoder(path: &Path, tokenizer: &Map<String, Value>) -> Result<Vec<(String, Added)>> {
+    let map = tokenizer.get("added_tokens_decoder").and_then(Value::as_object);
+    let fact = "an entry of `added_tokens_decoder` has no id or content";
+    map.into_iter()
+        .flatten()
+        .map(|(id, token)| added(token, id.parse().ok()).ok_or_else(|| wrong(path, fact)))
+        .collect()
+}
+
+fn added(token: &Value, id: Option<u32>) -> Option<(String, Added)> {
+    let name = token.get("content").and_then(Value::as_str)?;
+    let special = token.get("special").and_then(Value::as_bool);
+    Some((name.to_string(), Added { id: id?, special }))
 }
 
 /// The byte that a character of a byte-level vocabulary stands for: itself where it is printable

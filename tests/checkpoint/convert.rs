@@ -207,6 +207,7 @@ fn out_names_the_file_and_the_profile() {
     checkpoint.write("F16", "model.");
     let options = imesli::checkpoint::Options {
         checkpoint: checkpoint.dir.path().into(),
+        base: None,
         quantize: QuantType::Q5_0,
         out: Some(checkpoint.path("kab.bin")),
     };

@@ -6,8 +6,11 @@
     reason = "a test that fails may panic"
 )]
 
+mod adapters;
 mod convert;
+mod generations;
 mod hostile;
+mod inputs;
 mod inspect;
 mod model;
 #[cfg(unix)]

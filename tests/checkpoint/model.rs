@@ -46,12 +46,19 @@ impl Checkpoint {
 
     /// A model with as many tokens and mel bins, and no vocabulary.
     pub(crate) fn without_tokenizer(n_vocab: usize, n_mels: usize) -> Self {
+        Self::of_layers(n_vocab, n_mels, [1, 1])
+    }
+
+    /// The same with as many layers of encoder and decoder.
+    pub(crate) fn of_layers(n_vocab: usize, n_mels: usize, layers: [usize; 2]) -> Self {
         let mut config: Map<String, Value> =
             serde_json::from_slice(&fs::read(fixture("config.json")).unwrap()).unwrap();
         config.insert("vocab_size".into(), json!(n_vocab));
         config.insert("num_mel_bins".into(), json!(n_mels));
+        config.insert("encoder_layers".into(), json!(layers[0]));
+        config.insert("decoder_layers".into(), json!(layers[1]));
         let dir = TempDir::new().unwrap();
-        Self { dir, config, tensors: tensors(n_vocab, n_mels, 32) }
+        Self { dir, config, tensors: tensors(n_vocab, n_mels, 32, layers) }
     }
 
     /// A model whose rows have 256 weights, as the k-quants want them, and whose weights look like those of
@@ -61,7 +68,7 @@ impl Checkpoint {
         for (field, value) in [("d_model", 256), ("encoder_ffn_dim", 1024), ("decoder_ffn_dim", 1024)] {
             made.config.insert(field.into(), json!(value));
         }
-        made.tensors = tensors(40, 80, 256);
+        made.tensors = tensors(40, 80, 256, [1, 1]);
         let mut state = 1_u64;
         let mut random = || {
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
@@ -117,7 +124,7 @@ impl Checkpoint {
     }
 
     pub(crate) fn convert(&self, quantize: QuantType) -> Result<Converted, Error> {
-        convert(&Options { checkpoint: self.dir.path().into(), quantize, out: None })
+        convert(&Options { checkpoint: self.dir.path().into(), base: None, quantize, out: None })
     }
 
     /// Converts, and returns the file's bytes.
@@ -171,7 +178,7 @@ pub(crate) fn with_header(header: &str, data: &[u8]) -> Vec<u8> {
     [&(header.len() as u64).to_le_bytes(), header.as_bytes(), data].concat()
 }
 
-fn tensors(n_vocab: usize, n_mels: usize, d: usize) -> Vec<Tensor> {
+fn tensors(n_vocab: usize, n_mels: usize, d: usize, layers: [usize; 2]) -> Vec<Tensor> {
     let mut list: Vec<(String, Vec<usize>)> = Vec::new();
     let mut add = |name: String, shape: &[usize]| list.push((name, shape.to_vec()));
     for (conv, input) in [("conv1", n_mels), ("conv2", d)] {
@@ -185,24 +192,26 @@ fn tensors(n_vocab: usize, n_mels: usize, d: usize) -> Vec<Tensor> {
         add(format!("{side}.embed_positions.weight"), &[if side == "encoder" { 24 } else { 16 }, d]);
         let attentions: &[&str] =
             if side == "encoder" { &["self_attn"] } else { &["self_attn", "encoder_attn"] };
-        let layer = format!("{side}.layers.0");
-        for attention in attentions {
-            add(format!("{layer}.{attention}.k_proj.weight"), &[d, d]);
-            for part in ["v_proj", "q_proj", "out_proj"] {
-                add(format!("{layer}.{attention}.{part}.weight"), &[d, d]);
-                add(format!("{layer}.{attention}.{part}.bias"), &[d]);
+        for layer in 0..layers[usize::from(side == "decoder")] {
+            let layer = format!("{side}.layers.{layer}");
+            for attention in attentions {
+                add(format!("{layer}.{attention}.k_proj.weight"), &[d, d]);
+                for part in ["v_proj", "q_proj", "out_proj"] {
+                    add(format!("{layer}.{attention}.{part}.weight"), &[d, d]);
+                    add(format!("{layer}.{attention}.{part}.bias"), &[d]);
+                }
+                add(format!("{layer}.{attention}_layer_norm.weight"), &[d]);
+                add(format!("{layer}.{attention}_layer_norm.bias"), &[d]);
             }
-            add(format!("{layer}.{attention}_layer_norm.weight"), &[d]);
-            add(format!("{layer}.{attention}_layer_norm.bias"), &[d]);
+            for (part, rows, columns) in [("fc1", 4 * d, d), ("fc2", d, 4 * d)] {
+                add(format!("{layer}.{part}.weight"), &[rows, columns]);
+                add(format!("{layer}.{part}.bias"), &[rows]);
+            }
+            add(format!("{layer}.final_layer_norm.weight"), &[d]);
+            add(format!("{layer}.final_layer_norm.bias"), &[d]);
         }
-        for (part, rows, columns) in [("fc1", 4 * d, d), ("fc2", d, 4 * d)] {
-            add(format!("{layer}.{part}.weight"), &[rows, columns]);
-            add(format!("{layer}.{part}.bias"), &[rows]);
-        }
-        for norm in [format!("{layer}.final_layer_norm"), format!("{side}.layer_norm")] {
-            add(format!("{norm}.weight"), &[d]);
-            add(format!("{norm}.bias"), &[d]);
-        }
+        add(format!("{side}.layer_norm.weight"), &[d]);
+        add(format!("{side}.layer_norm.bias"), &[d]);
     }
     let weight = |index: usize, i: usize| ((7 * i + 13 * index) % 31) as f32 / 64.0 - 15.0 / 64.0;
     list.into_iter()

@@ -22,7 +22,8 @@ fn config(field: &str, value: Value) -> Error {
 
 #[test]
 fn a_folder_that_is_not_there() {
-    let options = Options { checkpoint: "/no/such/folder".into(), quantize: QuantType::F16, out: None };
+    let options =
+        Options { base: None, checkpoint: "/no/such/folder".into(), quantize: QuantType::F16, out: None };
     assert!(matches!(convert(&options), Err(Error::Read { .. })));
 }
 
@@ -156,18 +157,24 @@ fn the_same_tensor_under_two_names() {
 #[test]
 fn element_types_that_are_not_read() {
     let checkpoint = Checkpoint::new();
-    checkpoint.write("F64", "model.");
-    assert!(matches!(checkpoint.refusal(QuantType::F16), Error::Dtype { dtype, .. } if dtype == "f64"));
-    let checkpoint = Checkpoint::new();
-    checkpoint.write_bin("f64.bin");
-    assert!(matches!(checkpoint.refusal(QuantType::F16), Error::Dtype { dtype, .. } if dtype == "double"));
+    let parts: Vec<_> = checkpoint
+        .tensors
+        .iter()
+        .map(|t| (t.name.clone(), t.shape.clone(), vec![0; t.values.len()]))
+        .collect();
+    checkpoint.write_config();
+    fs::write(checkpoint.path("model.safetensors"), super::model::safetensors(&parts, "F8_E4M3")).unwrap();
+    assert!(matches!(checkpoint.refusal(QuantType::F16), Error::Dtype { dtype, .. } if dtype == "f8_e4m3"));
 }
 
 #[test]
-fn a_tensor_that_is_not_contiguous() {
+fn a_tensor_that_is_spread_over_a_large_storage() {
     let checkpoint = Checkpoint::new();
-    checkpoint.write_bin("transposed.bin");
-    assert!(matches!(checkpoint.refusal(QuantType::F16), Error::NotContiguous { .. }));
+    checkpoint.write_bin("spread.bin");
+    match checkpoint.refusal(QuantType::F16) {
+        Error::NotContiguous { tensor, .. } => assert_eq!(tensor, "encoder.conv1.weight"),
+        other => panic!("{other}"),
+    }
 }
 
 #[test]
@@ -259,6 +266,7 @@ fn files_in_the_way_are_kept() {
     let to = |name: &str| {
         let options = Options {
             checkpoint: checkpoint.dir.path().into(),
+            base: None,
             quantize: QuantType::F16,
             out: Some(checkpoint.path(name)),
         };

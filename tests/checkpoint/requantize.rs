@@ -15,7 +15,7 @@ fn narrow() -> impl Iterator<Item = QuantType> {
 }
 
 fn requantize(from: &Path, quantize: QuantType, out: Option<PathBuf>) -> Result<Converted, Error> {
-    convert(&Options { checkpoint: from.into(), quantize, out })
+    convert(&Options { checkpoint: from.into(), base: None, quantize, out })
 }
 
 fn checkpoint() -> Checkpoint {
@@ -127,8 +127,12 @@ fn names_that_can_not_be() {
     let same = requantize(&ggml, QuantType::F16, None).unwrap_err();
     assert!(matches!(same, Error::OutputIsInput { .. }), "{same}");
     assert_eq!(same.exit_code(), 2);
-    let options =
-        Options { checkpoint: ggml, quantize: QuantType::F16, out: Some(checkpoint.path("one-name.bin")) };
+    let options = Options {
+        checkpoint: ggml,
+        base: None,
+        quantize: QuantType::F16,
+        out: Some(checkpoint.path("one-name.bin")),
+    };
     let error = convert_all(&options, &[QuantType::Q8_0, QuantType::Q5_0]).unwrap_err();
     assert!(matches!(error, Error::OutputNotFolder { .. }), "{error}");
     assert_eq!(error.exit_code(), 2);
@@ -175,6 +179,7 @@ fn a_list_is_made_in_one_pass() {
     let folder = tempfile::TempDir::new().unwrap();
     let options = Options {
         checkpoint: checkpoint.dir.path().into(),
+        base: None,
         quantize: QuantType::F16,
         out: Some(folder.path().into()),
     };
@@ -194,7 +199,8 @@ fn a_list_is_made_whole_or_not_at_all() {
     let refused = |checkpoint: &Checkpoint, types: &[QuantType]| {
         let folder = tempfile::TempDir::new().unwrap();
         let out = Some(folder.path().to_path_buf());
-        let options = Options { checkpoint: checkpoint.dir.path().into(), quantize: types[0], out };
+        let options =
+            Options { checkpoint: checkpoint.dir.path().into(), base: None, quantize: types[0], out };
         let error = convert_all(&options, types).unwrap_err();
         assert_eq!(folder.path().read_dir().unwrap().count(), 0, "{error}");
         error

@@ -2,13 +2,13 @@
 
 use std::path::Path;
 
-use serde_json::Value;
-
 use super::super::config;
 use super::super::error::{Error, Result};
+use super::super::input::{self, Located, Settings};
 use super::super::material::{Coding, profile};
 use super::super::plan::plan_all;
-use super::super::read::{self, Weights};
+use super::super::profile::source_files;
+use super::super::read::Weights;
 use super::super::tokenizer::Vocabulary;
 use super::super::verify::is_ggml;
 use super::values::Values;
@@ -18,29 +18,27 @@ use super::{Kind, Report, TensorReport, VocabularyReport, ggml};
 pub(super) fn inspect(dir: &Path) -> Result<Report> {
     let mut report = Report::new(dir, Kind::Checkpoint);
     ggml_files(dir, &mut report)?;
-    let Some(path) = read::find(dir) else {
-        let usable = report.files.iter().any(|file| file.findings.is_empty());
-        if !usable {
-            report.find(Error::NoWeights { dir: dir.to_path_buf() });
-        }
+    if input::is_without_weights(dir) && report.files.iter().any(|file| file.findings.is_empty()) {
         return Ok(report);
-    };
-    report.bytes = path.metadata().map_err(Error::read(&path))?.len();
-    let config_path = dir.join("config.json");
-    let config = report.keep(config::read_config(&config_path));
-    let dims = config.as_ref().and_then(|config| report.keep(config::dims(&config_path, config)));
-    let weights = report.keep(Weights::open(&path));
+    }
+    let Some(located) = report.keep(Located::new(dir, None)) else { return Ok(report) };
+    let sizes = located.files().and_then(|files| source_files(dir, &files));
+    report.bytes = report.keep(sizes).map_or(0, |files| files.iter().map(|file| file.size).sum());
+    let weights = report.keep(located.weights());
     if let Some(weights) = &weights {
         table(weights, &mut report);
     }
-    let (Some(config), Some(mut dims)) = (config, dims) else { return Ok(report) };
+    let own = weights.as_ref().and_then(|weights| weights.dims.as_ref());
+    let Some((path, config)) = report.keep(located.config(own)) else { return Ok(report) };
+    let Some(mut dims) = report.keep(config::dims(&path, &config)) else { return Ok(report) };
     if let Some(mut weights) = weights {
-        let tied = config.get("tie_word_embeddings").and_then(Value::as_bool).unwrap_or(true);
-        if let Some((plan, faults)) = report.keep(plan_all(&mut weights, dims, tied)) {
+        report.keep(located.merge(&mut weights, &dims));
+        if let Some((plan, faults)) = report.keep(plan_all(&mut weights, dims, input::is_tied(&config))) {
             dims = plan.dims;
             faults.into_iter().for_each(|fault| report.find(fault));
             for planned in &plan.tensors {
                 let n = planned.expected.shape.iter().product();
+                let path = weights.path_of(&planned.source).to_path_buf();
                 let values = weights
                     .bytes(&planned.source)
                     .and_then(|bytes| Values::read(&path, Coding::Plain(planned.dtype), bytes, n));
@@ -53,7 +51,8 @@ pub(super) fn inspect(dir: &Path) -> Result<Report> {
     }
     report.dims = Some(dims.into());
     report.note_types(dims.n_state);
-    if let Some(vocabulary) = report.keep(Vocabulary::read(dir, dims.n_vocab)) {
+    let (tokenizer, generation) = (located.tokenizer(), located.generation());
+    if let Some(vocabulary) = report.keep(Vocabulary::read(&tokenizer, dims.n_vocab)) {
         let tokens = vocabulary.text.len();
         if tokens > dims.n_vocab {
             report.find(format!("{tokens} tokens for {} rows of the embedding", dims.n_vocab));
@@ -63,7 +62,8 @@ pub(super) fn inspect(dir: &Path) -> Result<Report> {
             None => "Whisper's own: the folder has no tokenizer",
         };
         report.vocabulary = Some(VocabularyReport { tokens, source: source.into() });
-        report.profile = report.keep(profile(dir, &config, &dims, &vocabulary));
+        let settings = Settings { config: &config, tokenizer: &tokenizer, generation: &generation };
+        report.profile = report.keep(profile(&settings, &dims, &vocabulary));
     }
     Ok(report)
 }
@@ -75,10 +75,11 @@ pub(super) fn inspect_weights(path: &Path, bytes: u64) -> Result<Report> {
     if let Some(mut weights) = report.keep(Weights::open(path)) {
         table(&weights, &mut report);
         let tensors = weights.tensors.clone();
-        for (name, tensor) in tensors.iter().filter(|(_, tensor)| tensor.contiguous) {
+        for (name, tensor) in tensors.iter().filter(|(_, tensor)| !tensor.is_spread()) {
             let (Ok(dtype), n) = (&tensor.dtype, tensor.shape.iter().product()) else { continue };
+            let path = weights.path_of(tensor).to_path_buf();
             let values =
-                weights.bytes(tensor).and_then(|bytes| Values::read(path, Coding::Plain(*dtype), bytes, n));
+                weights.bytes(tensor).and_then(|bytes| Values::read(&path, Coding::Plain(*dtype), bytes, n));
             if let Some(values) = report.keep(values) {
                 values.finding(name).into_iter().for_each(|fact| report.find(fact));
                 report.notes.extend(values.note(name));
@@ -97,7 +98,6 @@ fn table(weights: &Weights, report: &mut Report) {
             Err(other) => other.clone(),
         };
         let count = tensor.shape.iter().try_fold(1_usize, |n, d| n.checked_mul(*d));
-        let bytes = count.zip(tensor.dtype.as_ref().ok()).and_then(|(n, dtype)| n.checked_mul(dtype.size()));
         if count > Some(largest) {
             (largest, report.type_name) = (count.unwrap_or(0), Some(type_name.clone()));
         }
@@ -105,7 +105,7 @@ fn table(weights: &Weights, report: &mut Report) {
             name: name.clone(),
             shape: tensor.shape.clone(),
             type_name,
-            bytes: bytes.map(|n| n as u64),
+            bytes: tensor.size().map(|n| n as u64),
         });
     }
 }

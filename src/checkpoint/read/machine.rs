@@ -6,6 +6,7 @@
 //! nesting and no cycle can exhaust the stack.
 
 use std::collections::HashMap;
+use std::rc::Rc;
 
 use super::Dtype;
 use super::pickle::{Fault, Pickled, Storage};
@@ -32,14 +33,16 @@ pub(super) enum Global {
 #[derive(Debug, Clone)]
 pub(super) enum Value {
     Nothing,
-    Bool,
-    Int(i64),
+    Bool(bool),
+    /// Wide enough for the magic number of the form before zip, which has ten bytes.
+    Int(i128),
     Text(String),
     Tuple(Vec<Id>),
-    List,
+    List(Vec<Id>),
     Dict(Vec<(Id, Id)>),
     Global(Global),
-    Storage(Storage),
+    /// Counted, so that a pickle can't make many copies of its name out of few bytes.
+    Storage(Rc<Storage>),
     Tensor(Pickled),
 }
 
@@ -70,10 +73,10 @@ impl<'a> Machine<'a> {
                 0x80 => drop(self.take(1)?),
                 0x95 => drop(self.take(8)?),
                 b'}' => self.push(Value::Dict(Vec::new()))?,
-                b']' => self.push(Value::List)?,
+                b']' => self.push(Value::List(Vec::new()))?,
                 b')' => self.push(Value::Tuple(Vec::new()))?,
                 b'N' => self.push(Value::Nothing)?,
-                0x88 | 0x89 => self.push(Value::Bool)?,
+                0x88 | 0x89 => self.push(Value::Bool(op == 0x88))?,
                 b'(' => self.marks.push(self.stack.len()),
                 b'J' => {
                     let n = i32::from_le_bytes(self.take_array()?);
@@ -147,9 +150,14 @@ impl<'a> Machine<'a> {
                     let items = self.pop_mark()?;
                     self.set_items(&items)?;
                 }
-                // APPEND, APPENDS: lists only occur where their content does not matter.
-                b'a' => drop(self.pop()?),
-                b'e' => drop(self.pop_mark()?),
+                b'a' => {
+                    let item = self.pop()?;
+                    self.append(&[item])?;
+                }
+                b'e' => {
+                    let items = self.pop_mark()?;
+                    self.append(&items)?;
+                }
                 b'.' => return self.pop(),
                 other => return broken(format!("opcode 0x{other:02x}, which no state dict needs")),
             }
@@ -236,17 +244,17 @@ impl<'a> Machine<'a> {
         }
     }
 
-    /// LONG1: a little-endian integer of any length; no size or offset needs over eight bytes.
+    /// LONG1: a little-endian integer of any length; nothing here needs over sixteen bytes.
     fn long(&mut self) -> Result<(), Fault> {
         let [n] = self.take_array()?;
         let bytes = self.take(n.into())?;
         let fill = if bytes.last().is_some_and(|b| b & 0x80 != 0) { 0xff } else { 0 };
-        let mut whole = [fill; 8];
+        let mut whole = [fill; 16];
         match whole.get_mut(..bytes.len()) {
             Some(low) => low.copy_from_slice(bytes),
-            None => return broken("an integer of over 64 bits"),
+            None => return broken("an integer of over 128 bits"),
         }
-        self.push(Value::Int(i64::from_le_bytes(whole)))
+        self.push(Value::Int(i128::from_le_bytes(whole)))
     }
 
     fn memoize(&mut self, key: u32) -> Result<(), Fault> {
@@ -278,8 +286,9 @@ impl<'a> Machine<'a> {
             ("torch", "FloatStorage") => Global::Storage(Ok(Dtype::F32)),
             ("torch", "HalfStorage") => Global::Storage(Ok(Dtype::F16)),
             ("torch", "BFloat16Storage") => Global::Storage(Ok(Dtype::Bf16)),
+            ("torch", "DoubleStorage") => Global::Storage(Ok(Dtype::F64)),
             // Types without a meaning for weights: the tensor is refused by its name, if it is needed.
-            ("torch", "DoubleStorage" | "LongStorage" | "IntStorage" | "ShortStorage" | "CharStorage") => {
+            ("torch", "LongStorage" | "IntStorage" | "ShortStorage" | "CharStorage") => {
                 Global::Storage(Err(name.trim_end_matches("Storage").to_lowercase()))
             }
             ("torch", "ByteStorage" | "BoolStorage") => {
@@ -290,17 +299,23 @@ impl<'a> Machine<'a> {
         self.push(Value::Global(global))
     }
 
-    /// BINPERSID: `('storage', type, key, device, number of elements)`.
+    /// BINPERSID: `('storage', type, key, device, number of elements)`, and in the form before zip
+    /// `None` behind it (a view, before PyTorch 0.4).
     fn persistent(&mut self) -> Result<(), Fault> {
         let id = self.pop()?;
         if let Value::Tuple(items) = self.value(id)?
-            && let [kind, ty, key, ..] = items.as_slice()
+            && let [kind, ty, key, _, elements, view @ ..] = items.as_slice()
             && let (Value::Text(kind), Value::Global(Global::Storage(dtype)), Value::Text(key)) =
                 (self.value(*kind)?, self.value(*ty)?, self.value(*key)?)
             && kind == "storage"
         {
-            let storage = Storage { key: key.clone(), dtype: dtype.clone() };
-            return self.push(Value::Storage(storage));
+            for view in view {
+                if !matches!(self.value(*view)?, Value::Nothing) {
+                    return broken("a storage that is a view of another");
+                }
+            }
+            let (key, dtype, elements) = (key.clone(), dtype.clone(), self.size(*elements)?);
+            return self.push(Value::Storage(Rc::new(Storage { key, dtype, elements })));
         }
         broken("a persistent id that is not a storage")
     }
@@ -326,8 +341,8 @@ impl<'a> Machine<'a> {
                 if shape.len() != strides.len() {
                     return broken("a tensor whose shape and strides differ in number");
                 }
-                let (storage, dtype) = (storage.clone(), storage.dtype.clone());
-                Value::Tensor(Pickled { storage, dtype, offset: self.size(*offset)?, shape, strides })
+                let storage = Rc::clone(storage);
+                Value::Tensor(Pickled { storage, offset: self.size(*offset)?, shape, strides })
             }
             _ => return broken("a call with the wrong arguments"),
         };
@@ -362,5 +377,20 @@ impl<'a> Machine<'a> {
         }
         dict.extend(pairs.iter().map(|[key, value]| (*key, *value)));
         Ok(())
+    }
+
+    /// Adds to the list on top of the stack.
+    fn append(&mut self, items: &[Id]) -> Result<(), Fault> {
+        let top = self.stack.last().copied();
+        let Some(Value::List(list)) = top.and_then(|id| self.arena.get_mut(id.0)) else {
+            return broken("items without a list");
+        };
+        list.extend_from_slice(items);
+        Ok(())
+    }
+
+    /// What is behind the end of the pickle.
+    pub(super) fn rest(&self) -> &'a [u8] {
+        self.rest
     }
 }

@@ -1,14 +1,13 @@
 //! The safetensors format: eight bytes of header length, a JSON header, the data.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
 use safetensors::tensor::Metadata;
 
 use super::super::error::{Error, Result};
-use super::{Dtype, Place, Tensor, Weights};
+use super::{Dtype, Place, Source, Tensor, WeightFile, Weights, open_file};
 
 const LENGTH_BYTES: u64 = 8;
 /// whisper-large has a header of 200 kB; the format allows 100 MB.
@@ -16,7 +15,7 @@ const MAX_HEADER_BYTES: u64 = 16 << 20;
 
 pub(super) fn open(path: &Path) -> Result<Weights> {
     let wrong = |fact: String| Error::Safetensors { path: path.to_path_buf(), fact };
-    let mut file = File::open(path).map_err(Error::read(path))?;
+    let mut file = open_file(path)?;
     let size = file.metadata().map_err(Error::read(path))?.len();
 
     let mut length = [0; LENGTH_BYTES as usize];
@@ -48,13 +47,16 @@ pub(super) fn open(path: &Path) -> Result<Weights> {
     for (name, info) in metadata.tensors() {
         use safetensors::Dtype as Found;
         let dtype = match info.dtype {
+            Found::F64 => Ok(Dtype::F64),
             Found::F32 => Ok(Dtype::F32),
             Found::F16 => Ok(Dtype::F16),
             Found::BF16 => Ok(Dtype::Bf16),
             other => Err(format!("{other:?}").to_lowercase()),
         };
-        let place = Place::Plain { offset: start + info.data_offsets.0 as u64 };
-        tensors.insert(name, Tensor { dtype, shape: info.shape.clone(), contiguous: true, place });
+        let offset = start + info.data_offsets.0 as u64;
+        let source = Source::Stored(Place { file: 0, entry: None, offset, strides: None });
+        tensors.insert(name, Tensor { dtype, shape: info.shape.clone(), source });
     }
-    Ok(Weights { path: path.to_path_buf(), tensors, archive: None })
+    let file = WeightFile { path: path.to_path_buf(), archive: None };
+    Ok(Weights { path: path.to_path_buf(), tensors, dims: None, files: vec![file] })
 }

@@ -1,36 +1,85 @@
-//! `pytorch_model.bin`: a zip archive with one pickle (`data.pkl`) and one entry per storage.
+//! What `torch.save` writes: a zip archive with one pickle (`data.pkl`) and one entry per storage, or the
+//! form before that ([`legacy`]).
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
-use std::io::{BufReader, Read};
+use std::io::{BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
 
 use zip::ZipArchive;
 use zip::read::ZipFile;
 
 use super::super::error::{Error, Result};
-use super::pickle::{self, Fault, Storage};
-use super::{Place, Tensor, Weights, count};
+use super::machine::Machine;
+use super::pickle::{Fault, Pickled, Saved, saved};
+use super::place::{is_contiguous, span};
+use super::{Place, Source, Tensor, WeightFile, Weights, legacy, open_file};
 
 pub(super) type Archive = ZipArchive<BufReader<File>>;
 
 /// The pickle of whisper-large is under 1 MB.
-const MAX_PICKLE_BYTES: u64 = 16 << 20;
+pub(super) const MAX_PICKLE_BYTES: u64 = 16 << 20;
+
+/// Whether a file begins like one of `torch.save`.
+pub(crate) fn is_torch(path: &Path) -> bool {
+    let mut magic = Vec::new();
+    let read = open_file(path).is_ok_and(|f| f.take(16).read_to_end(&mut magic).is_ok());
+    read && (magic.starts_with(b"PK") || magic.starts_with(legacy::MAGIC))
+}
 
 pub(super) fn open(path: &Path) -> Result<Weights> {
     let wrong = |fact: String| Error::Torch { path: path.to_path_buf(), fact };
-    let mut file = File::open(path).map_err(Error::read(path))?;
+    let mut file = open_file(path)?;
     let size = file.metadata().map_err(Error::read(path))?.len();
-    let mut magic = [0; 4];
-    file.read_exact(&mut magic).map_err(|_| wrong(format!("it has {size} bytes, too few")))?;
-    if !magic.starts_with(b"PK") {
-        return Err(wrong(
-            "not a zip archive (the form that PyTorch wrote before 1.6 is not read yet)".into(),
-        ));
-    }
-    let mut archive = ZipArchive::new(BufReader::new(file)).map_err(|e| wrong(e.to_string()))?;
+    let mut magic = Vec::new();
+    file.by_ref().take(legacy::MAGIC.len() as u64).read_to_end(&mut magic).map_err(Error::read(path))?;
+    file.seek(SeekFrom::Start(0)).map_err(Error::read(path))?;
+    let (saved, mut storages, archive) = if magic.starts_with(b"PK") {
+        let mut archive = ZipArchive::new(BufReader::new(file)).map_err(|e| wrong(e.to_string()))?;
+        let (saved, root) = pickle(path, &mut archive)?;
+        (saved, Storages::Zip { root, size, known: HashMap::new() }, Some(archive))
+    } else if magic == legacy::MAGIC {
+        let (saved, storages) = legacy::read(path, &mut file, size)?;
+        (saved, Storages::Legacy(storages), None)
+    } else {
+        return Err(wrong(format!("not a file of torch.save; it has {size} bytes")));
+    };
 
-    // Everything lies in one folder, named after the file that was saved.
+    let mut file = WeightFile { path: path.to_path_buf(), archive };
+    let mut tensors = BTreeMap::new();
+    for (name, found) in saved.tensors {
+        let (entry, start, bytes) = storages.find(&mut file, &found)?;
+        let Some(tensor) = tensor(&found, entry, start, bytes) else {
+            return Err(Error::OutOfBounds { path: path.to_path_buf(), tensor: name });
+        };
+        if tensors.insert(name.clone(), tensor).is_some() {
+            return Err(Error::DuplicateTensor { path: path.to_path_buf(), tensor: name });
+        }
+    }
+    Ok(Weights { path: path.to_path_buf(), tensors, dims: saved.dims, files: vec![file] })
+}
+
+/// A tensor of a storage that begins at `start` and has so many bytes. `None` if it reaches beyond them.
+fn tensor(found: &Pickled, entry: Option<usize>, start: u64, bytes: u64) -> Option<Tensor> {
+    // A type that is not read has no size here; it is refused by name where the tensor is needed.
+    let width = found.storage.dtype.as_ref().map_or(1, |d| d.size());
+    let offset = found.offset.checked_mul(width)?;
+    let end = span(&found.shape, &found.strides)?.checked_mul(width)?.checked_add(offset)?;
+    if end as u64 > bytes {
+        return None;
+    }
+    let strides = (!is_contiguous(&found.shape, &found.strides)).then(|| found.strides.clone());
+    let place = Place { file: 0, entry, offset: start.checked_add(offset as u64)?, strides };
+    Some(Tensor {
+        dtype: found.storage.dtype.clone(),
+        shape: found.shape.clone(),
+        source: Source::Stored(place),
+    })
+}
+
+/// The archive's object, and the folder in it that everything lies in, named after the file that was saved.
+fn pickle(path: &Path, archive: &mut Archive) -> Result<(Saved, String)> {
+    let wrong = |fact: String| Error::Torch { path: path.to_path_buf(), fact };
     let root = archive
         .file_names()
         .filter_map(std::result::Result::ok)
@@ -40,7 +89,7 @@ pub(super) fn open(path: &Path) -> Result<Weights> {
         .ok_or_else(|| wrong("no data.pkl in it".into()))?;
     if let Some(order) = archive.index_for_name(&format!("{root}byteorder")) {
         let mut text = String::new();
-        entry(path, &mut archive, order)?.take(16).read_to_string(&mut text).map_err(Error::read(path))?;
+        entry(path, archive, order)?.take(16).read_to_string(&mut text).map_err(Error::read(path))?;
         if text != "little" {
             return Err(wrong(format!("byte order {text:?}; only little-endian files are read")));
         }
@@ -49,76 +98,63 @@ pub(super) fn open(path: &Path) -> Result<Weights> {
         .index_for_name(&format!("{root}data.pkl"))
         .ok_or_else(|| wrong("no data.pkl in it".into()))?;
     let mut bytes = Vec::new();
-    entry(path, &mut archive, index)?
+    entry(path, archive, index)?
         .take(MAX_PICKLE_BYTES + 1)
         .read_to_end(&mut bytes)
         .map_err(Error::read(path))?;
     if bytes.len() as u64 > MAX_PICKLE_BYTES {
         return Err(wrong(format!("its data.pkl has over {MAX_PICKLE_BYTES} bytes")));
     }
-    let pickled = pickle::state_dict(&bytes).map_err(|fault| match fault {
-        Fault::Broken(fact) => Error::Pickle { path: path.to_path_buf(), fact },
-        Fault::Global(name) => Error::PickleGlobal { path: path.to_path_buf(), name },
-    })?;
+    let saved = saved(&mut Machine::new(&bytes)).map_err(Fault::at(path))?;
+    Ok((saved, root))
+}
 
-    let mut places = HashMap::new();
-    let mut tensors = BTreeMap::new();
-    for (name, found) in pickled {
-        let storage = &found.storage;
-        let (place, bytes) = match places.get(&storage.key) {
-            Some(known) => *known,
-            None => {
-                let known = locate(path, &mut archive, &root, storage, size)?;
-                places.insert(storage.key.clone(), known);
-                known
+/// Where the storages are.
+enum Storages {
+    Zip {
+        root: String,
+        /// The archive's length.
+        size: u64,
+        /// Those that were looked up: the entry where it is compressed, the beginning, the length.
+        known: HashMap<String, (Option<usize>, u64, u64)>,
+    },
+    Legacy(legacy::Storages),
+}
+
+impl Storages {
+    fn find(&mut self, file: &mut WeightFile, tensor: &Pickled) -> Result<(Option<usize>, u64, u64)> {
+        let key = &tensor.storage.key;
+        let wrong = |fact: String| Error::Torch { path: file.path.clone(), fact };
+        match self {
+            Self::Legacy(storages) => {
+                let found = storages.get(key).map(|(start, bytes)| (None, *start, *bytes));
+                found.ok_or_else(|| wrong(format!("no storage `{key}`")))
             }
-        };
-        // A type that is not read has no size here; it is refused by name where the tensor is needed.
-        let width = found.dtype.as_ref().map_or(1, |d| d.size());
-        let start = found.offset.checked_mul(width);
-        let end = count(&found.shape)
-            .and_then(|n| n.checked_mul(width))
-            .zip(start)
-            .and_then(|(n, s)| n.checked_add(s));
-        let (Some(start), Some(end)) = (start, end) else {
-            return Err(Error::OutOfBounds { path: path.to_path_buf(), tensor: name });
-        };
-        if end as u64 > bytes {
-            return Err(Error::OutOfBounds { path: path.to_path_buf(), tensor: name });
-        }
-        let place = match place {
-            At::File(offset) => Place::Plain { offset: offset + start as u64 },
-            At::Entry(entry) => Place::Packed { entry, offset: start as u64 },
-        };
-        let contiguous = found.is_contiguous();
-        let tensor = Tensor { dtype: found.dtype, shape: found.shape, contiguous, place };
-        if tensors.insert(name.clone(), tensor).is_some() {
-            return Err(Error::DuplicateTensor { path: path.to_path_buf(), tensor: name });
+            Self::Zip { root, size, known } => {
+                if let Some(found) = known.get(key) {
+                    return Ok(*found);
+                }
+                let archive = file.archive.as_mut().ok_or_else(|| wrong("no archive".into()))?;
+                let found = locate(&file.path, archive, &format!("{root}data/{key}"), *size)?;
+                known.insert(key.clone(), found);
+                Ok(found)
+            }
         }
     }
-    Ok(Weights { path: path.to_path_buf(), tensors, archive: Some(archive) })
 }
 
-/// Where a storage begins.
-#[derive(Debug, Clone, Copy)]
-enum At {
-    File(u64),
-    Entry(usize),
-}
-
-/// A storage's place and its size in bytes.
-fn locate(path: &Path, archive: &mut Archive, root: &str, storage: &Storage, file: u64) -> Result<(At, u64)> {
+/// The place of an archive's entry, and its size in bytes.
+fn locate(path: &Path, archive: &mut Archive, name: &str, file: u64) -> Result<(Option<usize>, u64, u64)> {
     let wrong = |fact: String| Error::Torch { path: path.to_path_buf(), fact };
-    let name = format!("{root}data/{}", storage.key);
-    let index = archive.index_for_name(&name).ok_or_else(|| wrong(format!("no entry `{name}`")))?;
+    let index = archive.index_for_name(name).ok_or_else(|| wrong(format!("no entry `{name}`")))?;
     let entry = entry(path, archive, index)?;
     let size = entry.size();
     if entry.compression() != zip::CompressionMethod::Stored {
-        return Ok((At::Entry(index), size));
+        return Ok((Some(index), 0, size));
     }
     let start = entry.data_start().ok_or_else(|| wrong(format!("entry `{name}` has no place")))?;
     match start.checked_add(size) {
-        Some(end) if end <= file => Ok((At::File(start), size)),
+        Some(end) if end <= file => Ok((None, start, size)),
         _ => Err(wrong(format!("entry `{name}` reaches beyond the file"))),
     }
 }
