@@ -131,20 +131,21 @@ impl Adapter {
                 return Err(wrong(format!("tensor `{name}` is not one of a PEFT adapter")));
             };
             let inner = inner.replace(".default.", ".");
+            let module = inner.split_once(".lora_").map(|(module, _)| format!("{module}.weight"));
+            let saved = inner.replace(".modules_to_save.", ".").replace(".base_layer.", ".");
+            let target = bare.of(module.as_ref().unwrap_or(&saved));
+            if target == TIED || target == TOKEN_EMBEDDING {
+                let fact = "whisper.cpp has one matrix for input and output tokens; merge it with PEFT and save the model";
+                return Err(wrong(format!("tensor `{name}` was trained: {fact}")));
+            }
             if let Some(module) = inner.strip_suffix(".lora_A.weight") {
                 factors.entry(module.into()).or_default().a = Some(tensor);
             } else if let Some(module) = inner.strip_suffix(".lora_B.weight") {
                 factors.entry(module.into()).or_default().b = Some(tensor);
-            } else if inner.contains(".lora_") {
+            } else if module.is_some() {
                 return Err(wrong(format!("tensor `{name}`: only linear layers without a bias are merged")));
             } else {
-                let inner = inner.replace(".modules_to_save.", ".").replace(".base_layer.", ".");
-                let bare = bare.of(&inner);
-                if bare == TIED || bare == TOKEN_EMBEDDING {
-                    let fact = "whisper.cpp has one matrix for input and output tokens; merge it with PEFT and save the model";
-                    return Err(wrong(format!("tensor `{name}` was trained: {fact}")));
-                }
-                let Some(replaced) = theirs.get(&bare).and_then(|name| base.tensors.get_mut(name)) else {
+                let Some(replaced) = theirs.get(&target).and_then(|name| base.tensors.get_mut(name)) else {
                     return Err(wrong(format!("tensor `{name}` is not one of the base")));
                 };
                 if replaced.shape != tensor.shape {

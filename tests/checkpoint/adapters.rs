@@ -231,6 +231,8 @@ fn adapters_that_do_not_fit() {
     };
     assert!(with("encoder.layers.0.self_attn.q_proj.lora_A.weight", &[4, 32]).contains("only one of"));
     assert!(with("encoder.layers.0.self_attn.q_proj.lora_B.bias", &[32]).contains("without a bias"));
+    let embedding = "decoder.embed_tokens.lora_embedding_A";
+    assert!(with(embedding, &[4, 40]).contains("one matrix for input and output"));
     assert!(with("encoder.layers.9.fc1.bias", &[128]).contains("not one of the base"));
     assert!(with("encoder.layers.0.fc1.bias", &[64]).contains("has shape [64]"));
     assert!(with("encoder.layers.0.fc1.bias", &[128]).contains("no LoRA matrices"));
@@ -238,6 +240,11 @@ fn adapters_that_do_not_fit() {
     let case = Case::new("plain");
     fs::remove_file(case.path("adapter_model.safetensors")).unwrap();
     assert!(case.refused().contains("adapter_model.safetensors or adapter_model.bin"));
+    // The output projection, which some bases have as a tensor of its own.
+    let case = Case::new("plain");
+    let parts = [("base_model.model.proj_out.lora_A.weight".into(), vec![4, 32], vec![0; 512])];
+    fs::write(case.path("adapter_model.safetensors"), super::model::safetensors(&parts, "F32")).unwrap();
+    assert!(case.refused().contains("one matrix for input and output"));
     // A convolution, whose kernels are no matrix.
     let case = Case::new("plain");
     let parts = [("A", vec![4, 80]), ("B", vec![32, 4])].map(|(which, shape)| {

@@ -76,6 +76,8 @@ impl<'a> Machine<'a> {
                 b']' => self.push(Value::List(Vec::new()))?,
                 b')' => self.push(Value::Tuple(Vec::new()))?,
                 b'N' => self.push(Value::Nothing)?,
+                // BINFLOAT: a learning rate or the like, beside the weights.
+                b'G' => drop((self.take(8)?, self.push(Value::Nothing)?)),
                 0x88 | 0x89 => self.push(Value::Bool(op == 0x88))?,
                 b'(' => self.marks.push(self.stack.len()),
                 b'J' => {
