@@ -39,11 +39,14 @@ pub fn filters(n_mels: usize) -> Vec<f32> {
             let rising = -(left - hz) / (middle - left);
             let falling = (right - hz) / (right - middle);
             // Rounded twice, as librosa does: the triangle to f32, then its product with the norm.
-            // Not `max(0.0)`: the very first weight is −0.
-            let height = rising.min(falling);
-            let triangle = if height < 0.0 { 0.0 } else { height as f32 };
+            let triangle = rising.min(falling).max(0.0) as f32;
             out.push((f64::from(triangle) * norm) as f32);
         }
+    }
+    // librosa's first triangle begins with −(0 − 0) = −0. Said here, for a compiler may lose the sign of a zero on
+    // its way through `min` and `max`.
+    if let Some(first) = out.first_mut() {
+        *first = -0.0;
     }
     out
 }
