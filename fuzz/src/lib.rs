@@ -8,7 +8,6 @@ use std::path::PathBuf;
 use std::sync::OnceLock;
 
 use checkpoint::config::Dims;
-use checkpoint::quantize::QuantType;
 use checkpoint::read::Weights;
 use checkpoint::{openai, plan, verify};
 
@@ -46,7 +45,7 @@ pub fn weights(ending: &str, bytes: &[u8]) {
     if let Some(dims) = &weights.dims {
         let _ = openai::config(&path, dims);
     }
-    let _ = plan::plan(&mut weights, DIMS, true, QuantType::F16);
+    let _ = plan::plan(&mut weights, DIMS, true);
     let tensors: Vec<_> = weights.tensors.values().take(MAX_TENSORS).cloned().collect();
     for tensor in tensors {
         let Some(size) = tensor.size().filter(|_| !tensor.is_spread()) else { continue };

@@ -14,10 +14,12 @@ pub mod names;
 pub mod openai;
 #[path = "../../../src/checkpoint/plan.rs"]
 pub mod plan;
-#[path = "../../../src/checkpoint/quantize.rs"]
+#[path = "../../../src/checkpoint/quantize/mod.rs"]
 pub mod quantize;
 #[path = "../../../src/checkpoint/read/mod.rs"]
 pub mod read;
+#[path = "../../../src/checkpoint/survey.rs"]
+pub mod survey;
 #[path = "../../../src/checkpoint/tokenizer.rs"]
 pub mod tokenizer;
 #[path = "../../../src/checkpoint/verify.rs"]

@@ -15,3 +15,13 @@ pub unsafe fn ggml_quantize_chunk(
 ) -> usize {
     unreachable!("a reader quantizes nothing")
 }
+
+#[derive(Clone, Copy)]
+pub struct ggml_type_traits {
+    pub to_float: Option<unsafe extern "C" fn(*const std::ffi::c_void, *mut f32, i64)>,
+}
+
+/// No blocks are read back: a verified file's values are the engine's business.
+pub unsafe fn ggml_get_type_traits(_: ggml_type) -> *const ggml_type_traits {
+    std::ptr::null()
+}
