@@ -16,6 +16,7 @@ use crate::asr::search::SearchOptions;
 use crate::asr::transcriber::Request;
 use crate::checkpoint::{QuantType, QuantTypeParser};
 use crate::client::Address;
+use crate::text::Orthography;
 
 /// Speech to text for your own fine-tuned Whisper model. Without a command, it serves.
 #[derive(Debug, Parser)]
@@ -76,7 +77,7 @@ pub struct TranscribeArgs {
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,
     /// Where the files go instead: a running server (ws:// or wss://HOST:PORT). Its model is used;
-    /// --language, --task, --timestamps and --beam-size are sent along.
+    /// --language, --task, --timestamps, --orthography and --beam-size are sent along.
     #[arg(long, env = "IMESLI_SERVER", value_name = "URL")]
     pub server: Option<Address>,
     /// Accept any certificate of the server, also a self-signed one.
@@ -162,6 +163,10 @@ pub struct DecodeArgs {
     /// The times that the model writes between stretches of text. Many fine-tuned models can't.
     #[arg(long, value_enum, default_value_t)]
     pub timestamps: Timestamps,
+    /// The spelling that the text is brought to. kabyle: ɛ and ɣ for Greek and Cyrillic look-alikes, composed
+    /// dotted letters.
+    #[arg(long, env = "IMESLI_ORTHOGRAPHY", value_enum, default_value_t)]
+    pub orthography: Orthography,
     /// Sequences that the search keeps at a time; 1 is greedy.
     #[arg(long, env = "IMESLI_BEAM_SIZE", default_value_t = 5, value_parser = clap::value_parser!(u8).range(1..=16))]
     pub beam_size: u8,
@@ -181,6 +186,7 @@ impl DecodeArgs {
                 TaskArg::Translate => Task::Translate,
             }),
             timestamps: self.timestamps == Timestamps::Segment,
+            orthography: self.orthography,
             search: SearchOptions {
                 beams: usize::from(self.beam_size),
                 max_new_tokens: self.max_tokens.map_or(usize::MAX, usize::from),

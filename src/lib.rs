@@ -7,6 +7,7 @@
 //!   states, and the stitching of the windows' texts.
 //! - [`serve`]: the WebSocket server around them: connections, the protocol, uploads, TLS, limits.
 //! - [`checkpoint`]: a Hugging Face checkpoint in, a quantized GGML file out.
+//! - [`text`]: the spelling of the user's language brought to its standard.
 //! - [`error`]: the one error type of `audio` and `asr`.
 //!
 //! And what the program puts around them: [`config`] (arguments), [`logging`], [`memory`], [`load`] (from a
@@ -25,4 +26,5 @@ pub mod load;
 pub mod logging;
 pub mod memory;
 pub mod serve;
+pub mod text;
 pub mod transcribe;

@@ -15,6 +15,7 @@ use crate::audio::{Limits, Recording};
 use crate::client::{self, Answer, Client, Stage};
 use crate::config::{DecodeArgs, Format, TaskArg, Timestamps, TranscribeArgs};
 use crate::load;
+use crate::text::Orthography;
 
 /// What became of the files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,6 +33,9 @@ pub enum Outcome {
 struct JsonLine<'a> {
     file: &'a str,
     text: &'a str,
+    /// The text as the model wrote it, where its spelling was changed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    raw_text: Option<&'a str>,
     language: Option<&'a str>,
     /// Seconds of audio in the file.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -67,6 +71,8 @@ struct JsonSegment<'a> {
     start: f64,
     end: f64,
     text: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    raw_text: Option<&'a str>,
 }
 
 #[derive(Debug, Serialize)]
@@ -77,15 +83,23 @@ struct JsonWindow<'a> {
 
 impl<'a> JsonLine<'a> {
     fn local(file: &'a str, found: &'a Transcript) -> Self {
-        let segments = found.segments.iter();
+        let raw = found.raw.as_ref();
+        let mut raw_segments = raw.into_iter().flat_map(|raw| &raw.segments);
+        let segments = found.segments.iter().map(|s| JsonSegment {
+            start: s.start,
+            end: s.end,
+            text: &s.text,
+            raw_text: raw_segments.next().map(String::as_str),
+        });
         let windows = found.tokens.iter().zip(&found.mean_log_probs);
         Self {
             file,
             text: &found.text,
+            raw_text: raw.map(|raw| raw.text.as_str()),
             language: found.language.as_deref(),
             duration: Some(found.duration),
             decoded: Some(found.decoded),
-            segments: segments.map(|s| JsonSegment { start: s.start, end: s.end, text: &s.text }).collect(),
+            segments: segments.collect(),
             unended: Some(found.unended),
             queue_seconds: None,
             processing_seconds: None,
@@ -100,14 +114,20 @@ impl<'a> JsonLine<'a> {
     }
 
     fn remote(file: &'a str, answer: &'a Answer) -> Self {
-        let segments = answer.segments.iter();
+        let segments = answer.segments.iter().map(|s| JsonSegment {
+            start: s.start,
+            end: s.end,
+            text: &s.text,
+            raw_text: s.raw_text.as_deref(),
+        });
         Self {
             file,
             text: &answer.text,
+            raw_text: answer.raw_transcription.as_deref(),
             language: answer.language.as_deref(),
             duration: answer.duration,
             decoded: answer.decoded,
-            segments: segments.map(|s| JsonSegment { start: s.start, end: s.end, text: &s.text }).collect(),
+            segments: segments.collect(),
             unended: answer.unended,
             queue_seconds: answer.queue_seconds,
             processing_seconds: answer.processing_seconds,
@@ -179,6 +199,7 @@ fn remote_options(decode: &DecodeArgs) -> client::Options {
             TaskArg::Translate => "translate",
         }),
         timestamps: (decode.timestamps == Timestamps::Segment).then_some("segment"),
+        orthography: Some(decode.orthography).filter(|standard| *standard != Orthography::None),
         beam_size: Some(decode.beam_size).filter(|beams| usize::from(*beams) != default),
     }
 }

@@ -18,6 +18,7 @@ const ORDER: &[&str] = &[
     "serve",
     "asr",
     "audio",
+    "text",
     "error",
 ];
 

@@ -14,3 +14,4 @@ mod cli;
 mod client;
 mod serve;
 mod support;
+mod text;

@@ -7,7 +7,7 @@ page=THIRD-PARTY.md
 
 # A crate must offer at least one of these, or some of them together. MPL-2.0 asks for the source of the crate's own files only.
 one='(0BSD|Apache-2\.0|Apache-2\.0 WITH LLVM-exception|BSD-2-Clause|BSD-3-Clause|BSL-1\.0|CC0-1\.0|ISC|MIT|MIT-0|MPL-2\.0|Unicode-3\.0|Unlicense|Zlib)'
-allowed="^(.* OR )?$one( AND $one)*( OR .*)?\$"
+allowed="^(.* OR )?$one( AND $one)*( OR .*)?\$|^\\($one( OR $one)*\\)( AND $one)*\$"
 
 crates=$(
     for target in x86_64-unknown-linux-gnu aarch64-unknown-linux-gnu aarch64-apple-darwin; do

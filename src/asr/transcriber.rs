@@ -14,6 +14,7 @@ use super::vocabulary::Vocabulary;
 use crate::audio::SAMPLE_RATE;
 use crate::audio::window::{Window, windows};
 use crate::error::{Error, Result};
+use crate::text::Orthography;
 
 /// What the checkpoint's profile says about decoding, where a request is silent.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -39,6 +40,8 @@ pub struct Request {
     pub task: Option<Task>,
     /// Whether segments get the times that the model writes.
     pub timestamps: bool,
+    /// The spelling that the text is brought to.
+    pub orthography: Orthography,
     /// The search.
     pub search: SearchOptions,
 }
@@ -46,8 +49,10 @@ pub struct Request {
 /// The text of a recording, and what it covers.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Transcript {
-    /// The whole text.
+    /// The whole text, in the spelling that was asked for.
     pub text: String,
+    /// The same as the model wrote it; `None` where no spelling was asked for.
+    pub raw: Option<RawText>,
     /// The code of the language that was spoken or assumed; `None` for English-only models.
     pub language: Option<String>,
     /// Seconds of audio that came in.
@@ -65,6 +70,32 @@ pub struct Transcript {
     pub unended: usize,
     /// Where the time went.
     pub timings: Timings,
+}
+
+/// The text before its spelling was changed.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct RawText {
+    /// The whole text.
+    pub text: String,
+    /// The text of each segment.
+    pub segments: Vec<String>,
+}
+
+impl Transcript {
+    /// Brings the text to a spelling, and keeps it as it was beside.
+    fn respell(&mut self, orthography: Orthography) {
+        if orthography == Orthography::None {
+            return;
+        }
+        let respell = |text: &mut String| {
+            let standard = orthography.normalize(text);
+            std::mem::replace(text, standard)
+        };
+        self.raw = Some(RawText {
+            text: respell(&mut self.text),
+            segments: self.segments.iter_mut().map(|segment| respell(&mut segment.text)).collect(),
+        });
+    }
 }
 
 /// Where the time of a request went, summed over its windows.
@@ -163,7 +194,9 @@ impl Transcriber {
             done.push(one);
             progress(Progress { done: done.len(), total });
         }
-        Ok(self.assemble(samples.len(), &windows, &done, request.timestamps))
+        let mut transcript = self.assemble(samples.len(), &windows, &done, request.timestamps);
+        transcript.respell(request.orthography);
+        Ok(transcript)
     }
 
     /// What a request means for this checkpoint.

@@ -3,6 +3,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::text::Orthography;
+
 /// What the client may ask for beyond the words; the server's defaults where it is silent.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Options {
@@ -15,6 +17,9 @@ pub struct Options {
     /// `segment` for the times that the model writes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timestamps: Option<&'static str>,
+    /// The spelling that the text is brought to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub orthography: Option<Orthography>,
     /// Sequences that the search keeps.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub beam_size: Option<u8>,
@@ -101,6 +106,9 @@ pub struct Answer {
     /// The whole text.
     #[serde(rename = "transcription")]
     pub text: String,
+    /// The same as the model wrote it, where its spelling was changed.
+    #[serde(default)]
+    pub raw_transcription: Option<String>,
     /// The language's code.
     #[serde(default)]
     pub language: Option<String>,
@@ -133,4 +141,7 @@ pub struct AnswerSegment {
     pub end: f64,
     /// The text.
     pub text: String,
+    /// The same as the model wrote it, where its spelling was changed.
+    #[serde(default)]
+    pub raw_text: Option<String>,
 }

@@ -246,16 +246,24 @@ fn rounded(seconds: f64) -> f64 {
 }
 
 fn answer(audio_id: Id, transcript: Transcript, waited: Duration, took: Duration) -> Transcription {
+    let (raw, raw_segments) = transcript.raw.map(|raw| (raw.text, raw.segments)).unzip();
+    let mut raw_segments = raw_segments.unwrap_or_default().into_iter();
     let segments = transcript.segments.into_iter();
     let queued = transcript.timings.queued;
     Transcription {
         transcription: transcript.text,
+        raw_transcription: raw,
         audio_id,
         language: transcript.language,
         duration: rounded(transcript.duration),
         decoded: rounded(transcript.decoded),
         segments: segments
-            .map(|s| Segment { start: rounded(s.start), end: rounded(s.end), text: s.text })
+            .map(|s| Segment {
+                start: rounded(s.start),
+                end: rounded(s.end),
+                text: s.text,
+                raw_text: raw_segments.next(),
+            })
             .collect(),
         unended: transcript.unended,
         queue_seconds: rounded((waited + queued).as_secs_f64()),

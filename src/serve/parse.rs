@@ -61,7 +61,7 @@ fn has(fields: &Map<String, Value>, code: Code, names: &[&str]) -> Result<(), Fa
 
 fn options(fields: &Map<String, Value>) -> Result<Options, Failure> {
     // From a copy of these fields alone: the audio beside them may be long.
-    let names = ["language", "task", "prompt", "timestamps", "beam_size"];
+    let names = ["language", "task", "prompt", "timestamps", "orthography", "beam_size"];
     let some = names.iter().filter_map(|name| Some(((*name).to_owned(), fields.get(*name)?.clone())));
     typed(some.collect(), Code::MessageProcessingError)
 }
@@ -118,6 +118,11 @@ mod tests {
             (r#"{"type":"audio"}"#, Code::MessageProcessingError, "audio_data"),
             (r#"{"type":"audio","audio_data":7}"#, Code::MessageProcessingError, "audio_data"),
             (r#"{"type":"audio","audio_data":"","task":"sing"}"#, Code::MessageProcessingError, "task"),
+            (
+                r#"{"type":"audio","audio_data":"","orthography":"latin"}"#,
+                Code::MessageProcessingError,
+                "orthography",
+            ),
             (r#"{"type":"audio","audio_data":"","beam_size":-1}"#, Code::MessageProcessingError, "beam_size"),
             (r#"{"type":"upload_start","upload_id":"a"}"#, Code::MissingUploadParams, "file_name"),
             (r#"{"type":"upload_chunk","upload_id":"a"}"#, Code::MissingChunkParams, "chunk_index"),

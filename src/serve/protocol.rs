@@ -7,6 +7,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Number, Value};
 
+use crate::text::Orthography;
+
 /// The name of an audio or of an upload, given by the client and sent back as it came.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(untagged)]
@@ -76,6 +78,8 @@ pub struct Options {
     pub prompt: Option<String>,
     /// Which times the answer carries.
     pub timestamps: Option<TimestampsName>,
+    /// The spelling that the text is brought to.
+    pub orthography: Option<Orthography>,
     /// Sequences that the search keeps, at most the server's own setting.
     pub beam_size: Option<usize>,
 }
@@ -225,6 +229,9 @@ pub struct StateData {
 pub struct Transcription {
     /// The text.
     pub transcription: String,
+    /// The same as the model wrote it, where its spelling was to be changed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub raw_transcription: Option<String>,
     /// Which audio.
     pub audio_id: Id,
     /// The language that was spoken or assumed.
@@ -252,6 +259,9 @@ pub struct Segment {
     pub end: f64,
     /// Its text.
     pub text: String,
+    /// The same as the model wrote it, where its spelling was to be changed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub raw_text: Option<String>,
 }
 
 /// The codes of `error`.

@@ -268,6 +268,9 @@ impl Session {
             }
             None => {}
         }
+        if let Some(orthography) = options.orthography {
+            request.orthography = orthography;
+        }
         if let Some(beams) = options.beam_size {
             let most = request.search.beams;
             if !(1..=most).contains(&beams) {
