@@ -1,7 +1,9 @@
 //! Command line and environment: one typed, checked configuration.
 
+mod convert;
 mod serve;
 
+pub use convert::{ConvertCommand, EvalText};
 pub use serve::{ServeArgs, TlsFiles};
 
 use std::ffi::OsString;
@@ -64,7 +66,7 @@ pub enum Command {
     /// Print the text of audio files.
     Transcribe(TranscribeArgs),
     /// Turn a Hugging Face checkpoint into a quantized GGML file.
-    Convert(crate::checkpoint::cli::ConvertArgs),
+    Convert(ConvertCommand),
 }
 
 /// Arguments of `imesli transcribe`.

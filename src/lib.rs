@@ -11,8 +11,8 @@
 //! - [`error`]: the one error type of `audio` and `asr`.
 //!
 //! And what the program puts around them: [`config`] (arguments), [`logging`], [`memory`], [`load`] (from a
-//! checkpoint to a transcriber), [`transcribe`] (the command that needs no server) and [`client`], its way to a
-//! server.
+//! checkpoint to a transcriber), [`transcribe`] (the command that needs no server), [`client`] (its way to a
+//! server) and [`report`] (the command that converts, and tries what it made).
 //!
 //! Dependencies point one way: `main → serve → asr → audio`, and `main → checkpoint`.
 
@@ -25,6 +25,7 @@ pub mod error;
 pub mod load;
 pub mod logging;
 pub mod memory;
+pub mod report;
 pub mod serve;
 pub mod text;
 pub mod transcribe;

@@ -40,6 +40,9 @@ fn start(resolved: Resolved, pool: PoolOptions, cpu: bool) -> anyhow::Result<Tra
         threads = pool.threads,
         "the model is loaded"
     );
+    if resolved.profile.probe.as_ref().is_some_and(|probe| !probe.timestamps) {
+        tracing::info!("the model was seen to write no timestamps: requests for them are answered without");
+    }
     let pool = Pool::start(&model, &vocabulary, pool)?;
     Ok(Transcriber::new(pool, vocabulary, defaults(&resolved.profile)))
 }
@@ -61,8 +64,9 @@ fn special_tokens(tokens: &profile::SpecialTokens) -> SpecialTokens {
 
 fn defaults(profile: &Profile) -> Defaults {
     let generation = &profile.generation;
+    let probe = profile.probe.as_ref();
     Defaults {
-        language: generation.language.clone(),
+        language: generation.language.clone().or_else(|| probe?.language.clone()),
         task: match generation.task.as_deref() {
             Some("translate") => Task::Translate,
             _ => Task::Transcribe,
@@ -70,5 +74,6 @@ fn defaults(profile: &Profile) -> Defaults {
         suppress: generation.suppress_tokens.clone(),
         begin_suppress: generation.begin_suppress_tokens.clone(),
         max_initial_timestamp: generation.max_initial_timestamp_index,
+        no_timestamps: probe.is_some_and(|probe| !probe.timestamps),
     }
 }

@@ -19,7 +19,7 @@ fn main() -> ExitCode {
     imesli::logging::start(cli.log_level);
     match cli.command {
         None => serve(&cli.serve),
-        Some(Command::Convert(args)) => imesli::checkpoint::cli::run(args),
+        Some(Command::Convert(args)) => imesli::report::run(&args, &["convert"]),
         Some(Command::Transcribe(args)) => match transcribe::run(&args, &mut std::io::stdout().lock()) {
             Ok(Outcome::Fine) => ExitCode::SUCCESS,
             Ok(Outcome::SomeFailed) => ExitCode::from(1),

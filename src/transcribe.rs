@@ -37,6 +37,9 @@ struct JsonLine<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     raw_text: Option<&'a str>,
     language: Option<&'a str>,
+    /// Where timestamps were asked for, `segment`, or `none` where the model writes none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    timestamps: Option<&'a str>,
     /// Seconds of audio in the file.
     #[serde(skip_serializing_if = "Option::is_none")]
     duration: Option<f64>,
@@ -97,6 +100,7 @@ impl<'a> JsonLine<'a> {
             text: &found.text,
             raw_text: raw.map(|raw| raw.text.as_str()),
             language: found.language.as_deref(),
+            timestamps: found.timestamps.map(|there| if there { "segment" } else { "none" }),
             duration: Some(found.duration),
             decoded: Some(found.decoded),
             segments: segments.collect(),
@@ -125,6 +129,7 @@ impl<'a> JsonLine<'a> {
             text: &answer.text,
             raw_text: answer.raw_transcription.as_deref(),
             language: answer.language.as_deref(),
+            timestamps: answer.timestamps.as_deref(),
             duration: answer.duration,
             decoded: answer.decoded,
             segments: segments.collect(),

@@ -9,6 +9,7 @@ use std::{fs, io};
 /// The top-level modules, from top to bottom: each may use those below it, and none above.
 const ORDER: &[&str] = &[
     "main",
+    "report",
     "transcribe",
     "load",
     "config",

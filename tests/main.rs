@@ -12,6 +12,7 @@ mod audio;
 mod checkpoint;
 mod cli;
 mod client;
+mod report;
 mod serve;
 mod support;
 mod text;

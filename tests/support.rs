@@ -1,7 +1,9 @@
 //! What several tests need: the demo checkpoint, converted once for each type.
 
 use std::collections::HashMap;
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStderr, Command, Stdio};
 use std::sync::{Arc, Mutex};
 
 use imesli::asr::pool::PoolOptions;
@@ -56,4 +58,38 @@ pub(crate) fn wait<F: Future>(future: F) -> F::Output {
 pub(crate) fn transcribe(transcriber: &Transcriber, samples: Arc<[f32]>, request: &Request) -> Transcript {
     let permit = transcriber.admit().unwrap();
     wait(transcriber.transcribe(samples, request, permit, &Default::default(), |_| {})).unwrap()
+}
+
+/// The program as a server, ended with the test.
+pub(crate) struct Running {
+    child: Child,
+    /// Where it listens.
+    pub(crate) url: String,
+    /// Where its log goes: nobody reads on, but it must stay open.
+    _log: BufReader<ChildStderr>,
+}
+
+impl Running {
+    /// Starts `imesli` with a checkpoint on a port of its own, and waits until it listens.
+    pub(crate) fn start(checkpoint: &Path, arguments: &[&str]) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_imesli"));
+        command.args(["--port", "0", "--checkpoint"]).arg(checkpoint).args(arguments);
+        command.env("IMESLI_THREADS", "1").env_remove("RUST_LOG").stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let mut log = BufReader::new(child.stderr.take().unwrap());
+        let mut line = String::new();
+        while !line.contains("listening on ") {
+            line.clear();
+            assert_ne!(log.read_line(&mut line).unwrap(), 0, "the server does not listen");
+        }
+        let url = line.trim().split_once("listening on ").unwrap().1.to_owned();
+        Self { child, url, _log: log }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
 }

@@ -1,19 +1,19 @@
-//! The `convert` program: a Whisper checkpoint in, GGML files out.
+//! The `convert` program: a Whisper checkpoint in, GGML files out, and what those are worth.
 
 use std::process::ExitCode;
 
 use clap::Parser;
-use imesli::checkpoint::cli::{ConvertArgs, run};
+use imesli::config::ConvertCommand;
 
 #[derive(Parser)]
 #[command(version, about = "Turns a Whisper checkpoint into GGML files")]
 struct Cli {
     #[command(flatten)]
-    args: ConvertArgs,
+    command: ConvertCommand,
 }
 
 fn main() -> ExitCode {
     let filter = tracing_subscriber::EnvFilter::new("warn");
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).without_time().init();
-    run(Cli::parse().args)
+    imesli::report::run(&Cli::parse().command, &[])
 }

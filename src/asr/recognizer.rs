@@ -82,6 +82,9 @@ pub struct Heard {
     pub pieces: Vec<Piece>,
     /// The language token that was used.
     pub language: Option<Token>,
+    /// How likely each language is, where the model was to judge: probabilities among the language tokens,
+    /// the likeliest first.
+    pub languages: Vec<(Token, f32)>,
     /// Time spent on the spectrogram and in the encoder.
     pub encode: Duration,
     /// Time spent in the search.
@@ -159,7 +162,14 @@ impl Recognizer {
         heard.encode += encode;
         cancel.check()?;
         heard.language = match options.language {
-            Language::Detect => Some(detect_language(&mut encoded, &self.vocabulary)?),
+            Language::Detect => {
+                heard.languages = detect_language(&mut encoded, &self.vocabulary)?;
+                let likeliest = heard.languages.first().map(|(token, _)| *token);
+                Some(
+                    likeliest
+                        .ok_or_else(|| Error::Unsupported("this model has no language tokens".into()))?,
+                )
+            }
             Language::Token(token) => Some(token),
             Language::None => None,
         };
@@ -171,20 +181,20 @@ impl Recognizer {
     }
 }
 
-/// The most likely language token after `<|startoftranscript|>`, as transformers' `detect_language`.
-fn detect_language(decoder: &mut impl Decoder, vocabulary: &Vocabulary) -> Result<Token> {
+/// How likely each language token is after `<|startoftranscript|>`, the others left out, as transformers'
+/// `detect_language` judges; the likeliest first.
+fn detect_language(decoder: &mut impl Decoder, vocabulary: &Vocabulary) -> Result<Vec<(Token, f32)>> {
     let special = vocabulary.special();
     let mut logits = Vec::new();
     decoder.start(&[special.start_of_transcript], 1, &mut logits)?;
+    let of_languages = special.languages.values().map(|token| (*token, logits.get(*token as usize)));
+    let (tokens, logits): (Vec<_>, Vec<_>) =
+        of_languages.filter_map(|(token, logit)| Some((token, *logit?))).unzip();
     let norm = LogNorm::of(&logits);
-    let likely = special
-        .languages
-        .values()
-        .filter_map(|token| Some((*token, norm.log_prob(*logits.get(*token as usize)?))))
-        .max_by(|a, b| a.1.total_cmp(&b.1));
-    likely
-        .map(|(token, _)| token)
-        .ok_or_else(|| Error::Unsupported("this model has no language tokens".into()))
+    let mut found: Vec<_> =
+        tokens.into_iter().zip(logits).map(|(token, logit)| (token, norm.log_prob(logit).exp())).collect();
+    found.sort_by(|a, b| b.1.total_cmp(&a.1));
+    Ok(found)
 }
 
 /// `[<|startofprev|> earlier text] <|startoftranscript|> [language] [task] [<|notimestamps|>]`. Of the

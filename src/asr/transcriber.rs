@@ -29,6 +29,9 @@ pub struct Defaults {
     pub begin_suppress: Vec<Token>,
     /// The latest first timestamp in steps of 20 ms.
     pub max_initial_timestamp: Option<u32>,
+    /// Whether the model was seen to write no timestamps that are of use. Requests for them are then
+    /// answered without.
+    pub no_timestamps: bool,
 }
 
 /// What a caller wants.
@@ -55,6 +58,10 @@ pub struct Transcript {
     pub raw: Option<RawText>,
     /// The code of the language that was spoken or assumed; `None` for English-only models.
     pub language: Option<String>,
+    /// How likely the model finds each language, by code, the likeliest first; empty unless it was to judge.
+    pub languages: Vec<(String, f32)>,
+    /// Where timestamps were asked for, whether there are any: not with [`Defaults::no_timestamps`].
+    pub timestamps: Option<bool>,
     /// Seconds of audio that came in.
     pub duration: f64,
     /// Seconds of audio that were decoded.
@@ -194,7 +201,8 @@ impl Transcriber {
             done.push(one);
             progress(Progress { done: done.len(), total });
         }
-        let mut transcript = self.assemble(samples.len(), &windows, &done, request.timestamps);
+        let mut transcript = self.assemble(samples.len(), &windows, &done, options.timestamps.is_some());
+        transcript.timestamps = request.timestamps.then_some(options.timestamps.is_some());
         transcript.respell(request.orthography);
         Ok(transcript)
     }
@@ -213,7 +221,8 @@ impl Transcriber {
         Ok(DecodeOptions {
             language,
             task: request.task.unwrap_or(self.defaults.task),
-            timestamps: request.timestamps.then_some(self.defaults.max_initial_timestamp),
+            timestamps: (request.timestamps && !self.defaults.no_timestamps)
+                .then_some(self.defaults.max_initial_timestamp),
             prompt: Vec::new(),
             suppress: self.defaults.suppress.clone(),
             begin_suppress: self.defaults.begin_suppress.clone(),
@@ -256,7 +265,10 @@ impl Transcriber {
             texts.push(WindowText { window: window.clone(), text });
         }
         let language = done.first().and_then(|done| done.heard.language);
-        transcript.language = language.and_then(|token| self.vocabulary.language(token)).map(str::to_owned);
+        let code = |token: Token| self.vocabulary.language(token).map(str::to_owned);
+        transcript.language = language.and_then(code);
+        let judged = done.iter().flat_map(|done| &done.heard.languages);
+        transcript.languages = judged.filter_map(|(token, p)| Some((code(*token)?, *p))).collect();
         transcript.text = stitch(&texts);
         transcript
     }

@@ -7,8 +7,8 @@ use std::time::Instant;
 
 use clap::Args;
 
-use super::convert::{Options, convert_all};
-use super::error::{Error, Result};
+use super::convert::{Converted, Options, convert_all};
+use super::error::{self, Error};
 use super::inspect::inspect;
 use super::quantize::{QuantType, QuantTypeParser};
 use super::resolve::DEFAULT_TYPE;
@@ -35,54 +35,52 @@ pub struct ConvertArgs {
     #[arg(long, value_name = "PATH")]
     pub out: Option<PathBuf>,
     /// Make nothing: print what a GGML file, a checkpoint folder or a weight file holds, and what is wrong
-    #[arg(long, value_name = "PATH", conflicts_with_all = ["checkpoint", "base", "out"])]
+    #[arg(long, value_name = "PATH", group = "report", conflicts_with_all = ["checkpoint", "base", "out", "probe"])]
     pub inspect: Option<PathBuf>,
-    /// Print that as JSON
-    #[arg(long, requires = "inspect")]
+    /// Print the report as JSON: that of --inspect, or that of --eval with all texts
+    #[arg(long, requires = "report")]
     pub json: bool,
 }
 
-/// What the exit code says.
-enum Outcome {
-    Fine,
-    /// What was looked at is of no use.
-    Unusable,
-}
-
-/// Does what the arguments say: what was made is told on stderr, a report goes to stdout.
-pub fn run(args: ConvertArgs) -> ExitCode {
-    let outcome = match args.inspect {
-        Some(path) => report(&path, args.json),
-        None => make(args.checkpoint.unwrap_or_default(), args.base, &args.quantize, args.out),
-    };
-    match outcome {
-        Ok(Outcome::Fine) => ExitCode::SUCCESS,
-        Ok(Outcome::Unusable) => ExitCode::from(2),
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::from(error.exit_code())
-        }
-    }
-}
-
-fn make(
-    checkpoint: PathBuf,
-    base: Option<PathBuf>,
-    types: &[QuantType],
-    out: Option<PathBuf>,
-) -> Result<Outcome> {
+/// Converts, says on stderr what came of it, and hands on what was made, one for each type.
+///
+/// # Errors
+/// The code to exit with; what went wrong has been said.
+pub fn made(args: &ConvertArgs) -> Result<Vec<Converted>, ExitCode> {
     let start = Instant::now();
-    // The list counts.
-    let quantize = types.first().copied().unwrap_or(DEFAULT_TYPE);
-    for made in convert_all(&Options { checkpoint, base, quantize, out }, types)? {
+    let options = Options {
+        checkpoint: args.checkpoint.clone().unwrap_or_default(),
+        base: args.base.clone(),
+        // The list counts.
+        quantize: args.quantize.first().copied().unwrap_or(DEFAULT_TYPE),
+        out: args.out.clone(),
+    };
+    let made = convert_all(&options, &args.quantize).map_err(|error| said(&error))?;
+    for made in &made {
         let (name, megabytes) = (made.ggml.display(), made.info.bytes as f64 / 1e6);
         eprintln!("{name}: {megabytes:.1} MB of {}", made.info.type_name);
     }
     eprintln!("{:.1} s", start.elapsed().as_secs_f64());
-    Ok(Outcome::Fine)
+    Ok(made)
 }
 
-fn report(path: &Path, json: bool) -> Result<Outcome> {
+/// Prints what a file or folder holds, and what is wrong with it. The code to exit with is 2 where it is of
+/// no use.
+pub fn report(path: &Path, json: bool) -> ExitCode {
+    match print(path, json) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(2),
+        Err(error) => said(&error),
+    }
+}
+
+fn said(error: &Error) -> ExitCode {
+    eprintln!("error: {error}");
+    ExitCode::from(error.exit_code())
+}
+
+/// Whether it is usable.
+fn print(path: &Path, json: bool) -> error::Result<bool> {
     let report = inspect(path)?;
     let mut out = std::io::stdout().lock();
     let written = if json {
@@ -94,5 +92,5 @@ fn report(path: &Path, json: bool) -> Result<Outcome> {
     written
         .or_else(|e| if e.kind() == ErrorKind::BrokenPipe { Ok(()) } else { Err(e) })
         .map_err(|source| Error::Write { path: "standard output".into(), source })?;
-    Ok(if report.is_usable() { Outcome::Fine } else { Outcome::Unusable })
+    Ok(report.is_usable())
 }

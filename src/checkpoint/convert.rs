@@ -92,6 +92,7 @@ pub fn convert_all(options: &Options, types: &[QuantType]) -> Result<Vec<Convert
             base: material.base.clone(),
         });
         let profile_path = Profile::path_for(&out);
+        profile.keep_probe_of(&profile_path);
         let mut profile_file = temporary_beside(&profile_path)?;
         profile.write(&profile_path, &mut profile_file)?;
         made.push((Converted { ggml: out, info, profile }, file, profile_file));
@@ -165,7 +166,7 @@ fn warn_of_loss(material: &Material, ty: QuantType) {
 }
 
 /// A file in the same folder, so that the rename at the end stays on one file system.
-fn temporary_beside(path: &Path) -> Result<NamedTempFile> {
+pub(super) fn temporary_beside(path: &Path) -> Result<NamedTempFile> {
     let dir = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut builder = tempfile::Builder::new();
     builder.prefix(".imesli-").suffix(".tmp");

@@ -287,5 +287,5 @@ pub(crate) fn profile(settings: &Settings<'_>, dims: &Dims, vocabulary: &Vocabul
     }
     generation::check_ids(settings.tokenizer, &tokens, n_vocab)?;
     let generation = generation::generation(settings.config, json.as_ref(), &tokens, n_vocab);
-    Ok(Profile { version: super::profile::VERSION, tokens, generation, source: None })
+    Ok(Profile { version: super::profile::VERSION, tokens, generation, source: None, probe: None })
 }

@@ -8,6 +8,7 @@ use std::time::UNIX_EPOCH;
 
 use serde::{Deserialize, Serialize};
 
+use super::convert::temporary_beside;
 use super::error::{Error, Result};
 use super::languages::LANGUAGES;
 use super::tokenizer::{END_OF_TEXT, FIRST_MULTILINGUAL, LAST_STANDARD};
@@ -20,7 +21,7 @@ const MAX_PROFILE_BYTES: u64 = 16 << 20;
 const N_LANGUAGES: u32 = 99;
 
 /// What the server needs to know of a model beyond its GGML file.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Profile {
     /// [`VERSION`] of the program that wrote it.
     pub version: u32,
@@ -31,6 +32,36 @@ pub struct Profile {
     /// What the GGML file was made from; none for a file that came as GGML.
     #[serde(default)]
     pub source: Option<Source>,
+    /// What was seen when the GGML file was tried on speech; none where it was not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub probe: Option<Probe>,
+}
+
+/// What a model was seen to do with speech (`convert --probe`).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Probe {
+    /// Files that were tried.
+    pub files: usize,
+    /// Seconds of audio in them.
+    pub seconds: f64,
+    /// Whether it writes timestamps that are of use; where not, requests for them are answered without.
+    pub timestamps: bool,
+    /// The share of files whose timestamps were well formed.
+    pub timestamps_well_formed: f64,
+    /// The code of the language that it prefers, which is used where none is named; none where it is
+    /// undecided, or an English-only model.
+    pub language: Option<String>,
+    /// The likeliest languages by its own judgement, the first of them first.
+    pub languages: Vec<LanguageSeen>,
+}
+
+/// How likely a model finds a language.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LanguageSeen {
+    /// Its code.
+    pub code: String,
+    /// The mean of its probability over all files.
+    pub probability: f64,
 }
 
 /// Ids of the special tokens.
@@ -144,7 +175,7 @@ impl Profile {
     }
 
     fn new(tokens: SpecialTokens) -> Self {
-        Self { version: VERSION, tokens, generation: Generation::default(), source: None }
+        Self { version: VERSION, tokens, generation: Generation::default(), source: None, probe: None }
     }
 
     /// Where the profile of a GGML file lies: `ggml-q8_0.bin` → `ggml-q8_0.json`.
@@ -166,6 +197,27 @@ impl Profile {
             return Err(wrong(format!("its version is {}, this program's is {VERSION}", profile.version)));
         }
         Ok(Some(profile))
+    }
+
+    /// Takes what was seen of an earlier conversion of the same files to the same type.
+    pub(crate) fn keep_probe_of(&mut self, earlier: &Path) {
+        if let Ok(Some(earlier)) = Self::read(earlier)
+            && earlier.source == self.source
+        {
+            self.probe = earlier.probe;
+        }
+    }
+
+    /// Replaces the profile of a GGML file.
+    ///
+    /// # Errors
+    /// [`Error::Write`]; the old profile then stays.
+    pub fn save_for(&self, ggml: &Path) -> Result<()> {
+        let path = Self::path_for(ggml);
+        let mut file = temporary_beside(&path)?;
+        self.write(&path, &mut file)?;
+        file.persist(&path).map_err(|e| Error::write(&path)(e.error))?;
+        Ok(())
     }
 
     /// Writes the profile as readable JSON.

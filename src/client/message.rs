@@ -112,6 +112,9 @@ pub struct Answer {
     /// The language's code.
     #[serde(default)]
     pub language: Option<String>,
+    /// Where timestamps were asked for, `segment`, or `none` where the model writes none.
+    #[serde(default)]
+    pub timestamps: Option<String>,
     /// Seconds of audio in the file.
     #[serde(default)]
     pub duration: Option<f64>,

@@ -11,7 +11,7 @@ use tokio::task::AbortHandle;
 use super::budget::Reservation;
 use super::failure::Failure;
 use super::outbox::Outbox;
-use super::protocol::{Code, Id, Segment, ServerMessage, State, Transcription};
+use super::protocol::{Code, Id, Segment, ServerMessage, State, TimestampsName, Transcription};
 use super::spool::Spool;
 use super::{Shared, Stage, base64};
 use crate::asr::pool::Permit;
@@ -255,6 +255,10 @@ fn answer(audio_id: Id, transcript: Transcript, waited: Duration, took: Duration
         raw_transcription: raw,
         audio_id,
         language: transcript.language,
+        timestamps: transcript.timestamps.map(|there| match there {
+            true => TimestampsName::Segment,
+            false => TimestampsName::None,
+        }),
         duration: rounded(transcript.duration),
         decoded: rounded(transcript.decoded),
         segments: segments

@@ -95,7 +95,7 @@ pub enum TaskName {
 }
 
 /// `timestamps`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TimestampsName {
     /// None but those of the windows.
@@ -236,6 +236,9 @@ pub struct Transcription {
     pub audio_id: Id,
     /// The language that was spoken or assumed.
     pub language: Option<String>,
+    /// Where they were asked for, whether the model writes timestamps.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timestamps: Option<TimestampsName>,
     /// Seconds of audio that came in.
     pub duration: f64,
     /// Seconds of it that were decoded.

@@ -1,15 +1,14 @@
 //! The spelling of the text, through the whole program: a model that writes Greek letters among Latin ones.
 
-use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStderr, Command, Stdio};
+use std::process::Command;
 use std::sync::OnceLock;
 
 use imesli::checkpoint::QuantType;
 use serde_json::{Value, json};
 
 use crate::asr::SAID;
-use crate::support::{demo, root};
+use crate::support::{Running, demo, root};
 
 /// The demo model with another word in its vocabulary: where it said " seven", it says " sεen" with a Greek ε.
 fn greek_demo() -> &'static Path {
@@ -57,46 +56,16 @@ fn transcribe_respells_only_when_asked() {
     assert_eq!((&segment["text"], &segment["raw_text"]), (&json!(KABYLE), &json!(RAW)));
 }
 
-/// A server that is ended with the test.
-struct Running {
-    child: Child,
-    url: String,
-    /// Where its log goes: nobody reads on, but it must stay open.
-    _log: BufReader<ChildStderr>,
-}
-
-impl Running {
-    fn start(arguments: &[&str]) -> Self {
-        let all = [&["--port", "0", "--checkpoint", greek_demo().to_str().unwrap()], arguments].concat();
-        let mut child = imesli(&all).stderr(Stdio::piped()).spawn().unwrap();
-        let mut log = BufReader::new(child.stderr.take().unwrap());
-        let mut line = String::new();
-        while !line.contains("listening on ") {
-            line.clear();
-            assert_ne!(log.read_line(&mut line).unwrap(), 0, "the server does not listen");
-        }
-        let url = line.trim().split_once("listening on ").unwrap().1.to_owned();
-        Self { child, url, _log: log }
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
 #[test]
 fn the_server_respells_by_its_own_setting_or_the_message() {
-    let plain = Running::start(&[]);
+    let plain = Running::start(greek_demo(), &[]);
     let found = transcribed(&["--server", &plain.url]);
     assert_eq!((&found["text"], found.get("raw_text")), (&json!(RAW), None));
     let found = transcribed(&["--server", &plain.url, "--orthography", "kabyle"]);
     assert_eq!((&found["text"], &found["raw_text"]), (&json!(KABYLE), &json!(RAW)));
     assert_eq!(found["segments"][0]["raw_text"], RAW);
     drop(plain);
-    let kabyle = Running::start(&["--orthography", "kabyle"]);
+    let kabyle = Running::start(greek_demo(), &["--orthography", "kabyle"]);
     let found = transcribed(&["--server", &kabyle.url]);
     assert_eq!((&found["text"], &found["raw_text"]), (&json!(KABYLE), &json!(RAW)));
 }
