@@ -34,7 +34,8 @@ pub(super) fn run(
 ) -> Result<ExitCode, Failure> {
     let clips = spread(clips, args.eval_clips);
     let reference = Reference::of(made, args)?;
-    let models: Vec<&Converted> = reference.made.iter().chain(made).collect();
+    let mut models: Vec<&Converted> = reference.made.iter().chain(made).collect();
+    models.sort_by_key(|model| model.info.type_name != REFERENCE.name());
     let bar = progress_bar(models.len() * (clips.len() + 1));
     let mut trials = Vec::with_capacity(models.len());
     for model in models {
@@ -84,13 +85,18 @@ impl Reference {
             .prefix(".imesli-eval-")
             .tempdir_in(beside.unwrap_or(Path::new(".")))
             .context("making a folder for the f16 model")?;
-        let made = checkpoint::convert(&checkpoint::Options {
+        let mut reference = checkpoint::convert(&checkpoint::Options {
             checkpoint: args.convert.checkpoint.clone().unwrap_or_default(),
             base: args.convert.base.clone(),
             quantize: REFERENCE,
             out: Some(folder.path().to_path_buf()),
         })?;
-        Ok(Self { made: Some(made), _folder: Some(folder) })
+        // It goes by what was seen of the others, or it would be asked for another language than they are.
+        if let Some(probe) = made.iter().find_map(|made| made.profile.probe.as_ref()) {
+            reference.profile.probe = Some(probe.clone());
+            reference.profile.save_for(&reference.ggml)?;
+        }
+        Ok(Self { made: Some(reference), _folder: Some(folder) })
     }
 }
 

@@ -58,12 +58,12 @@ fn convert(args: &ConvertCommand, myself: &[&str]) -> Result<ExitCode, Failure> 
     // A mistake in what is to be tried shows before the work of a conversion.
     probe::check(&args.probe).map_err(Failure::Argument)?;
     let clips = args.eval.as_deref().map(manifest::read).transpose().map_err(Failure::Argument)?;
-    let made: Vec<Converted> = match checkpoint::cli::made(&args.convert) {
+    let mut made: Vec<Converted> = match checkpoint::cli::made(&args.convert) {
         Ok(made) => made,
         Err(code) => return Ok(code),
     };
     if !args.probe.is_empty() {
-        for made in &made {
+        for made in &mut made {
             probe::run(made, args)?;
         }
     }

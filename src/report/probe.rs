@@ -14,7 +14,7 @@ use crate::asr::recognizer::Cancel;
 use crate::asr::transcriber::{Request, Transcriber, Transcript};
 use crate::audio::{Limits, Recording};
 use crate::checkpoint::Converted;
-use crate::checkpoint::profile::{LanguageSeen, Probe, Profile, SpecialTokens};
+use crate::checkpoint::profile::{LanguageSeen, Probe, SpecialTokens};
 use crate::config::{ConvertCommand, EvalText};
 use crate::text::Orthography;
 
@@ -43,15 +43,15 @@ fn open(file: &Path) -> anyhow::Result<Arc<[f32]>> {
 }
 
 /// Tries a converted model, writes what was seen into its profile, and says it on stderr.
-pub(super) fn run(made: &Converted, args: &ConvertCommand) -> anyhow::Result<()> {
+pub(super) fn run(made: &mut Converted, args: &ConvertCommand) -> anyhow::Result<()> {
     let name = made.ggml.display();
     let probe = Trial::new(made, args)?.probe(&args.probe).with_context(|| format!("{name}: the probe"))?;
     let language = made.profile.generation.language.as_deref();
     for line in lines(&probe, language, !made.profile.tokens.languages.is_empty()) {
         eprintln!("{name}: {line}");
     }
-    let profile = Profile { probe: Some(probe), ..made.profile.clone() };
-    Ok(profile.save_for(&made.ggml)?)
+    made.profile.probe = Some(probe);
+    Ok(made.profile.save_for(&made.ggml)?)
 }
 
 /// What was seen, for people.

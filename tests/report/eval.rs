@@ -77,7 +77,7 @@ fn the_one_program_prints_a_table() {
         |(file, said): &(&str, &str)| json!({ "path": root(file), "sentence": said }).to_string() + "\n";
     std::fs::write(&list, SAID.iter().map(line).collect::<String>()).unwrap();
     let output = Command::new(env!("CARGO_BIN_EXE_imesli"))
-        .args(["convert", "--quantize", "f16", "--eval-clips", "2", "--checkpoint"])
+        .args(["convert", "--quantize", "q8_0,f16", "--eval-clips", "2", "--checkpoint"])
         .arg(dir.path())
         .arg("--eval")
         .arg(&list)
@@ -89,6 +89,7 @@ fn the_one_program_prints_a_table() {
     let rows: Vec<Vec<&str>> = table.lines().map(|line| line.split_whitespace().collect()).collect();
     assert_eq!(rows[0][..3], ["type", "MB", "WER"]);
     assert_eq!((rows[1][0], rows[1][2], rows[1][3]), ("f16", "0.00", "0.00"));
+    assert_eq!(rows[2][0], "q8_0", "f16 goes first");
     assert!(table.contains("2 clips"), "{table}");
 }
 
