@@ -109,7 +109,7 @@ fn shutdown_asked() -> std::io::Result<impl Future<Output = ()>> {
             while first.elapsed() < ONE_WISH {
                 next().await;
             }
-            std::process::exit(1);
+            leave_at_once();
         });
     })
 }
@@ -121,7 +121,13 @@ fn shutdown_asked() -> std::io::Result<impl Future<Output = ()>> {
         let _ = tokio::signal::ctrl_c().await;
         tokio::spawn(async {
             let _ = tokio::signal::ctrl_c().await;
-            std::process::exit(1);
+            leave_at_once();
         });
     })
+}
+
+/// Ends the process without its exit handlers. `std::process::exit` would run them, C++'s destructors of
+/// whisper.cpp's static objects among them, under the states that still compute with these: a crash.
+fn leave_at_once() -> ! {
+    signal_hook::low_level::exit(1)
 }
