@@ -135,3 +135,74 @@ fn attention_follows_the_formula() {
         }
     }
 }
+
+/// ggml's product of weights [rows][width] with columns [n][width], which it rounds to q8_0 too.
+fn product(weights: &[u8], columns: &[f32], rows: usize, width: usize, threads: i32) -> Vec<f32> {
+    let n = columns.len() / width;
+    unsafe {
+        let context = sys::ggml_init(sys::ggml_init_params {
+            mem_size: 64 << 20,
+            mem_buffer: null_mut(),
+            no_alloc: false,
+        });
+        let kind = sys::ggml_type_GGML_TYPE_Q8_0;
+        let a = sys::ggml_new_tensor_2d(context, kind, width as i64, rows as i64);
+        std::ptr::copy_nonoverlapping(weights.as_ptr(), sys::ggml_get_data(a).cast(), weights.len());
+        let kind = sys::ggml_type_GGML_TYPE_F32;
+        let b = sys::ggml_new_tensor_2d(context, kind, width as i64, n as i64);
+        std::ptr::copy_nonoverlapping(columns.as_ptr(), sys::ggml_get_data_f32(b), columns.len());
+        let result = sys::ggml_mul_mat(context, a, b);
+        let graph = sys::ggml_new_graph(context);
+        sys::ggml_build_forward_expand(graph, result);
+        assert_eq!(sys::ggml_graph_compute_with_ctx(context, graph, threads), 0);
+        let out = std::slice::from_raw_parts(sys::ggml_get_data_f32(result), rows * n).to_vec();
+        sys::ggml_free(context);
+        out
+    }
+}
+
+/// Rounds to q8_0: the bytes, and the values that they stand for.
+fn q8_0(values: &[f32], width: usize) -> (Vec<u8>, Vec<f32>) {
+    let mut bytes = vec![0; values.len() / 32 * 34];
+    let rows = (values.len() / width) as i64;
+    unsafe {
+        let kind = sys::ggml_type_GGML_TYPE_Q8_0;
+        let out = bytes.as_mut_ptr().cast();
+        sys::ggml_quantize_chunk(kind, values.as_ptr(), out, 0, rows, width as i64, std::ptr::null());
+    }
+    let blocks = bytes.chunks_exact(34).flat_map(|block| {
+        let scale = f16::from_le_bytes([block[0], block[1]]).to_f32();
+        block[2..].iter().map(move |q| scale * f32::from(q.cast_signed()))
+    });
+    let values = blocks.collect();
+    (bytes, values)
+}
+
+#[test]
+fn products_of_q8_0_follow_the_formula() {
+    let mut noise = Noise(11);
+    // Odd numbers of blocks, rows that are no multiple of four, columns for one to three groups and threads.
+    for width in [32, 64, 96, 768, 5120, 5152] {
+        for rows in [1, 4, 7, 66, 130] {
+            for n in [1, 2, 3, 5, 16, 17, 37] {
+                let (weights, rounded) = q8_0(&noise.vector(rows * width, false), width);
+                // Rounded once already: the two roundings of ggml differ where a value lies between two steps.
+                let (_, seen) = q8_0(&noise.vector(n * width, false), width);
+                for threads in [1, 3] {
+                    let found = product(&weights, &seen, rows, width, threads);
+                    for (index, found) in found.iter().enumerate() {
+                        let (column, row) = (index / rows, index % rows);
+                        let pair =
+                            rounded[row * width..][..width].iter().zip(&seen[column * width..][..width]);
+                        let wanted: f64 = pair.map(|(a, b)| f64::from(*a) * f64::from(*b)).sum();
+                        let far = (wanted - f64::from(*found)).abs();
+                        assert!(
+                            far < 1e-4 * (width as f64).sqrt(),
+                            "{rows} × {width} · {n} columns: off by {far:e}"
+                        );
+                    }
+                }
+            }
+        }
+    }
+}

@@ -44,7 +44,26 @@ imesli_replace(ggml/src/ggml-cpu/ops.cpp "        ggml_compute_forward_flash_att
 imesli_replace(ggml/src/ggml.c "ggml_im2col(ctx, a, b, s0, 0, p0, 0, d0, 0, false, GGML_TYPE_F16);"
     "ggml_im2col(ctx, a, b, s0, 0, p0, 0, d0, 0, false, a->type == GGML_TYPE_F32 ? GGML_TYPE_F32 : GGML_TYPE_F16);")
 
-# 2. Our functions, compiled as the last part of whisper.cpp's own unit, so that they see its static ones. A
+# 2. Faster arithmetic, with the same result but for the order of sums.
+#
+# Products of weights in q8_0 with two or more columns, where the processor has the instructions.
+imesli_replace(ggml/src/ggml-cpu/llamafile/sgemm.cpp "bool llamafile_sgemm("
+    "#include \"${CMAKE_CURRENT_LIST_DIR}/q8.h\"\nbool  llamafile_sgemm(")
+imesli_replace(ggml/src/ggml-cpu/llamafile/sgemm.cpp
+    "        if (Btype != GGML_TYPE_Q8_0)
+           return false;
+#if defined(__AVX2__) || defined(__AVX512F__) || defined(__AVX__)
+        tinyBLAS_Q0_AVX<block_q8_0, block_q8_0, float> tb{"
+    "        if (Btype != GGML_TYPE_Q8_0)
+           return false;
+#if defined(IMESLI_Q8)
+        if (imesli_q8_product(m, n, k, (const block_q8_0 *) A, lda, (const block_q8_0 *) B, ldb, (float *) C, ldc, params->ith, params->nth))
+            return true;
+#endif
+#if defined(__AVX2__) || defined(__AVX512F__) || defined(__AVX__)
+        tinyBLAS_Q0_AVX<block_q8_0, block_q8_0, float> tb{")
+
+# 3. Our functions, compiled as the last part of whisper.cpp's own unit, so that they see its static ones. A
 # checkout may have moved since the copy was made: the line of an earlier place goes.
 set(imesli_unit "${PROJECT_SOURCE_DIR}/src/whisper.cpp")
 file(READ "${imesli_unit}" imesli_source)
