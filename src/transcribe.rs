@@ -179,7 +179,7 @@ pub fn run(args: &TranscribeArgs, out: &mut impl Write) -> anyhow::Result<Outcom
 
 async fn one(transcriber: &Transcriber, request: &Request, file: &Path) -> anyhow::Result<Transcript> {
     let recording = Recording::open(file, &Limits::default())?;
-    let samples: Arc<[f32]> = recording.samples.into();
+    let samples = Arc::new(recording.samples);
     let bar = progress_bar(file, "{msg} {wide_bar} {pos}/{len} windows, {eta} left");
     let progress = |progress: crate::asr::transcriber::Progress| {
         bar.set_length(progress.total as u64);

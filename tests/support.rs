@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 
 use imesli::asr::pool::PoolOptions;
 use imesli::asr::transcriber::{Request, Transcriber, Transcript};
+use imesli::audio::samples::Samples;
 use imesli::audio::{Limits, Recording};
 use imesli::checkpoint::{Options, QuantType, convert};
 
@@ -45,8 +46,13 @@ pub(crate) fn transcriber(quantize: QuantType, pool: PoolOptions) -> Transcriber
 pub(crate) const ONE: PoolOptions = PoolOptions { states: 1, threads: 1, requests: 64 };
 
 /// The samples of a recording.
-pub(crate) fn samples(path: &str) -> Arc<[f32]> {
-    Recording::open(root(path), &Limits::default()).unwrap().samples.into()
+pub(crate) fn samples(path: &str) -> Vec<f32> {
+    Recording::open(root(path), &Limits::default()).unwrap().samples.into_vec().unwrap()
+}
+
+/// A recording of these samples.
+pub(crate) fn recording(samples: Vec<f32>) -> Arc<Samples> {
+    Arc::new(Samples::from(samples))
 }
 
 /// Waits for a future without a server around it.
@@ -55,9 +61,9 @@ pub(crate) fn wait<F: Future>(future: F) -> F::Output {
 }
 
 /// A recording's transcript.
-pub(crate) fn transcribe(transcriber: &Transcriber, samples: Arc<[f32]>, request: &Request) -> Transcript {
+pub(crate) fn transcribe(transcriber: &Transcriber, samples: Vec<f32>, request: &Request) -> Transcript {
     let permit = transcriber.admit().unwrap();
-    wait(transcriber.transcribe(samples, request, permit, &Default::default(), |_| {})).unwrap()
+    wait(transcriber.transcribe(recording(samples), request, permit, &Default::default(), |_| {})).unwrap()
 }
 
 /// The program as a server, ended with the test.

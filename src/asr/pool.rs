@@ -16,6 +16,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use super::model::Model;
 use super::recognizer::{Cancel, DecodeOptions, Heard, Recognizer};
 use super::vocabulary::Vocabulary;
+use crate::audio::samples::Samples;
 use crate::error::{Error, Result};
 
 /// The size of a pool.
@@ -38,8 +39,8 @@ pub struct Permit {
 /// One window to be recognized.
 #[derive(Debug)]
 pub struct Job {
-    /// The recording's samples, 16 kHz mono.
-    pub samples: Arc<[f32]>,
+    /// The recording.
+    pub samples: Arc<Samples>,
     /// The window within them.
     pub range: Range<usize>,
     /// How to decode it.
@@ -195,15 +196,12 @@ impl Worker {
     }
 
     fn work(&mut self, job: &Job) -> Result<Heard> {
-        let samples = job
-            .samples
-            .get(job.range.clone())
-            .ok_or_else(|| Error::internal("a window outside of its recording"))?;
+        let samples = job.samples.read(job.range.clone())?;
         let mut recognizer = match self.recognizer.take() {
             Some(recognizer) => recognizer,
             None => Recognizer::new(self.model.new_state(self.threads)?, Arc::clone(&self.vocabulary)),
         };
-        let work = AssertUnwindSafe(|| recognizer.recognize(samples, &job.options, &job.cancel));
+        let work = AssertUnwindSafe(|| recognizer.recognize(&samples, &job.options, &job.cancel));
         let result = catch_unwind(work)
             .unwrap_or_else(|_| Err(Error::internal("the recognition of a window panicked")));
         if !matches!(result, Err(Error::Internal { .. })) {

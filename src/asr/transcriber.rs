@@ -12,7 +12,8 @@ use super::segment::{Segment, segments};
 use super::stitch::{WindowText, stitch};
 use super::vocabulary::Vocabulary;
 use crate::audio::SAMPLE_RATE;
-use crate::audio::window::{Window, windows};
+use crate::audio::samples::Samples;
+use crate::audio::window::{WINDOW_SAMPLES, Window, windows};
 use crate::error::{Error, Result};
 use crate::text::Orthography;
 
@@ -156,15 +157,15 @@ impl Transcriber {
         self.pool.admit()
     }
 
-    /// Transcribes a recording: 16 kHz mono samples of any length. Its windows are spread over the free
-    /// states. `progress` is told of every window that is done. Dropping the future cancels the work.
+    /// Transcribes a recording of any length, within a tokio runtime. Its windows are spread over the free states.
+    /// `progress` is told of every window that is done. Dropping the future cancels the work.
     ///
     /// # Errors
     /// [`Error::InvalidInput`] for an unknown language and the like, [`Error::Cancelled`],
     /// [`Error::Internal`].
     pub async fn transcribe(
         &self,
-        samples: Arc<[f32]>,
+        samples: Arc<Samples>,
         request: &Request,
         permit: Permit,
         cancel: &Cancel,
@@ -172,7 +173,7 @@ impl Transcriber {
     ) -> Result<Transcript> {
         let _cancel_on_drop = CancelOnDrop(cancel.clone());
         let mut options = Arc::new(self.decode_options(request)?);
-        let windows = windows(&samples);
+        let windows = plan(&samples, cancel).await?;
         let total = windows.len();
         let job = |window: &Window, options: &Arc<DecodeOptions>| Job {
             samples: Arc::clone(&samples),
@@ -201,7 +202,7 @@ impl Transcriber {
             done.push(one);
             progress(Progress { done: done.len(), total });
         }
-        let mut transcript = self.assemble(samples.len(), &windows, &done, options.timestamps.is_some());
+        let mut transcript = self.assemble(samples.seconds(), &windows, &done, options.timestamps.is_some());
         transcript.timestamps = request.timestamps.then_some(options.timestamps.is_some());
         transcript.respell(request.orthography);
         Ok(transcript)
@@ -231,10 +232,9 @@ impl Transcriber {
     }
 
     /// Joins what was heard in the windows.
-    fn assemble(&self, samples: usize, windows: &[Window], done: &[Done], timestamps: bool) -> Transcript {
+    fn assemble(&self, duration: f64, windows: &[Window], done: &[Done], timestamps: bool) -> Transcript {
         let seconds = |samples: usize| samples as f64 / f64::from(SAMPLE_RATE);
-        let mut transcript =
-            Transcript { duration: seconds(samples), decoded: seconds(samples), ..Transcript::default() };
+        let mut transcript = Transcript { duration, decoded: duration, ..Transcript::default() };
         let mut texts = Vec::with_capacity(windows.len());
         for (window, done) in windows.iter().zip(done) {
             let heard = &done.heard;
@@ -272,4 +272,15 @@ impl Transcriber {
         transcript.text = stitch(&texts);
         transcript
     }
+}
+
+/// The windows of a recording. A long one is read for it from end to end, where that holds up nobody.
+async fn plan(samples: &Arc<Samples>, cancel: &Cancel) -> Result<Vec<Window>> {
+    if samples.len() <= WINDOW_SAMPLES {
+        return windows(samples).collect();
+    }
+    let (samples, cancel) = (Arc::clone(samples), cancel.clone());
+    let read = move || windows(&samples).map(|window| cancel.check().and(window)).collect();
+    let planned = tokio::task::spawn_blocking(read).await;
+    planned.map_err(|error| Error::internal_from("looking for pauses", error))?
 }

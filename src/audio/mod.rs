@@ -1,13 +1,15 @@
 //! Audio of any kind in, 16 kHz mono samples out, cut into windows that a model can take.
 //!
 //! - [`Recording`]: a whole file, decoded, downmixed, resampled and levelled.
-//! - `decode` (hound, symphonia) → `sink` (downmix, bounds) → [`resample`] (rubato) → [`level`].
+//! - `decode` (hound, symphonia) → `sink` (downmix, bounds) → [`resample`] (rubato) → [`samples`] (memory or
+//!   disk) → [`level`].
 //! - [`window`]: where to cut recordings that are too long for one go.
 
 mod decode;
 pub mod level;
 pub mod resample;
 mod riff;
+pub mod samples;
 mod sink;
 #[cfg(test)]
 mod tests;
@@ -15,9 +17,9 @@ pub mod window;
 
 use std::fs::File;
 use std::io::Cursor;
-use std::path::Path;
-use std::time::Duration;
+use std::path::{Path, PathBuf};
 
+use self::samples::Samples;
 use self::sink::Sink;
 use crate::error::{Error, Result};
 
@@ -25,15 +27,19 @@ use crate::error::{Error, Result};
 pub const SAMPLE_RATE: u32 = 16_000;
 
 /// How much audio one recording may hold.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
-    /// The longest recording; one second of it takes 64 kB of memory.
+    /// The longest recording; one second of it takes 64 kB.
     pub max_seconds: u32,
+    /// The longest recording that is held in memory.
+    pub memory_seconds: u32,
+    /// Where longer ones lie.
+    pub spool_dir: PathBuf,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { max_seconds: 4 * 3600 }
+        Self { max_seconds: 4 * 3600, memory_seconds: 600, spool_dir: std::env::temp_dir() }
     }
 }
 
@@ -51,10 +57,10 @@ pub struct SourceInfo {
 }
 
 /// A whole file as 16 kHz mono, its peak at [`level::PEAK`] (silence stays silence).
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug)]
 pub struct Recording {
     /// The samples, at [`SAMPLE_RATE`]. There is at least one.
-    pub samples: Vec<f32>,
+    pub samples: Samples,
     /// What they were made from.
     pub source: SourceInfo,
 }
@@ -80,18 +86,12 @@ impl Recording {
         Self::finish(format, sink)
     }
 
-    /// How long it lasts.
-    pub fn duration(&self) -> Duration {
-        Duration::from_secs_f64(self.samples.len() as f64 / f64::from(SAMPLE_RATE))
-    }
-
     fn finish(format: String, sink: Sink) -> Result<Self> {
         let source = sink.source();
-        let mut samples = sink.finish()?;
+        let (samples, peak) = sink.finish()?;
         let Some((sample_rate, channels)) = source.filter(|_| !samples.is_empty()) else {
             return Err(Error::InvalidInput("the file holds no audio".to_owned()));
         };
-        let peak = level::normalise(&mut samples);
         Ok(Self { samples, source: SourceInfo { format, sample_rate, channels, peak } })
     }
 }

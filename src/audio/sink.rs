@@ -1,7 +1,8 @@
 //! Where decoded blocks go: downmixed to mono, resampled and bounded as they come, so that only the 16 kHz
-//! result is ever held.
+//! result is ever held, on disk where it is long.
 
 use super::resample::Resampler;
+use super::samples::{Samples, Writer};
 use super::{Limits, SAMPLE_RATE};
 use crate::error::{Error, Result};
 
@@ -11,8 +12,10 @@ const LOUDEST: f32 = 2_147_483_648.0;
 
 /// Takes interleaved blocks of any rate and channel count, and makes 16 kHz mono of them.
 pub(super) struct Sink {
-    samples: Vec<f32>,
+    writer: Writer,
     mono: Vec<f32>,
+    /// What the resampler made of a block.
+    ready: Vec<f32>,
     /// The rate of the blocks that came last, and their resampler.
     resampler: Option<(u32, Resampler)>,
     max_samples: usize,
@@ -25,8 +28,9 @@ impl Sink {
     pub(super) fn new(limits: &Limits) -> Self {
         let max_samples = limits.max_seconds as usize * SAMPLE_RATE as usize;
         Self {
-            samples: Vec::new(),
+            writer: Writer::new(limits),
             mono: Vec::new(),
+            ready: Vec::new(),
             resampler: None,
             max_samples,
             max_seconds: limits.max_seconds,
@@ -61,7 +65,7 @@ impl Sink {
         if self.resampler.as_ref().is_none_or(|(current, _)| *current != rate) {
             let next = Resampler::new(rate)?;
             if let Some((_, done)) = self.resampler.replace((rate, next)) {
-                done.finish(&mut self.samples)?;
+                done.finish(&mut self.ready)?;
             }
         }
         self.first.get_or_insert((rate, channels));
@@ -72,20 +76,27 @@ impl Sink {
             if mean.is_nan() { 0.0 } else { mean.clamp(-LOUDEST, LOUDEST) }
         }));
         if let Some((_, resampler)) = &mut self.resampler {
-            resampler.push(&self.mono, &mut self.samples)?;
+            resampler.push(&self.mono, &mut self.ready)?;
         }
-        if self.samples.len() > self.max_samples { Err(self.too_long()) } else { Ok(()) }
+        self.write()
     }
 
-    /// All samples, the resampler's tail included.
-    pub(super) fn finish(mut self) -> Result<Vec<f32>> {
-        if let Some((_, resampler)) = self.resampler.take() {
-            resampler.finish(&mut self.samples)?;
-        }
-        if self.samples.len() > self.max_samples {
+    fn write(&mut self) -> Result<()> {
+        if self.writer.len() + self.ready.len() > self.max_samples {
             return Err(self.too_long());
         }
-        Ok(self.samples)
+        self.writer.push(&mut self.ready)?;
+        self.ready.clear();
+        Ok(())
+    }
+
+    /// All samples, the resampler's tail included, levelled, and the peak that they had.
+    pub(super) fn finish(mut self) -> Result<(Samples, f32)> {
+        if let Some((_, resampler)) = self.resampler.take() {
+            resampler.finish(&mut self.ready)?;
+        }
+        self.write()?;
+        Ok(self.writer.finish())
     }
 
     fn too_long(&self) -> Error {

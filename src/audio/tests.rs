@@ -3,6 +3,7 @@
 mod level;
 mod resample;
 mod riff;
+mod samples;
 mod window;
 
 /// A small generator, so that failures repeat.

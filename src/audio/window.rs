@@ -4,10 +4,11 @@
 //! exactly there. Where speech runs on, the window is full, and the next one begins a second earlier, so that a
 //! word cut at the end of the one is whole in the other.
 
-use std::borrow::Cow;
 use std::ops::Range;
 
 use super::SAMPLE_RATE;
+use super::samples::Samples;
+use crate::error::Result;
 
 /// What the model takes at once.
 pub const WINDOW_SECONDS: usize = 30;
@@ -16,8 +17,6 @@ pub const WINDOW_SAMPLES: usize = WINDOW_SECONDS * RATE;
 /// How much of a window comes again in the next one where no pause was found: one second, longer than any
 /// word of fluent speech.
 pub const OVERLAP_SAMPLES: usize = RATE;
-/// Windows shorter than this are padded with silence for the model.
-pub const MIN_SAMPLES: usize = RATE;
 
 const RATE: usize = SAMPLE_RATE as usize;
 
@@ -63,36 +62,49 @@ impl Window {
     pub fn speech_seconds(&self) -> f64 {
         self.speech as f64 / f64::from(SAMPLE_RATE)
     }
-
-    /// The window's part of `samples`, padded with silence to [`MIN_SAMPLES`] where it is shorter.
-    pub fn cut<'a>(&self, samples: &'a [f32]) -> Cow<'a, [f32]> {
-        let part = samples.get(self.range.clone()).unwrap_or_default();
-        if part.len() >= MIN_SAMPLES {
-            return Cow::Borrowed(part);
-        }
-        let mut padded = part.to_vec();
-        padded.resize(MIN_SAMPLES, 0.0);
-        Cow::Owned(padded)
-    }
 }
 
-/// Cuts `samples` into windows of at most [`WINDOW_SAMPLES`], in order, that together cover all of them.
-pub fn windows(samples: &[f32]) -> Vec<Window> {
-    let mut windows = Vec::new();
-    let (mut start, mut overlap) = (0, 0);
-    while start + overlap < samples.len() {
-        let rest = samples.get(start..).unwrap_or_default();
-        let full = rest.get(..WINDOW_SAMPLES).unwrap_or(rest);
-        let pauses = Pauses::find(full);
+/// The windows of a recording, of at most [`WINDOW_SAMPLES`] each, in order: together they cover all of it. It is
+/// read as it goes, one window at a time.
+///
+/// Fails with the error of [`Samples::read`], and ends there.
+pub fn windows(samples: &Samples) -> Windows<'_> {
+    Windows { samples, start: 0, overlap: 0 }
+}
+
+/// See [`windows`].
+#[derive(Debug)]
+pub struct Windows<'a> {
+    samples: &'a Samples,
+    /// Where the next window begins, and how much of it the one before has already.
+    start: usize,
+    overlap: usize,
+}
+
+impl Iterator for Windows<'_> {
+    type Item = Result<Window>;
+
+    fn next(&mut self) -> Option<Result<Window>> {
+        let Self { samples, start, overlap } = *self;
+        if start + overlap >= samples.len() {
+            return None;
+        }
+        let full = match samples.read(start..start + WINDOW_SAMPLES) {
+            Ok(full) => full,
+            Err(error) => {
+                self.start = samples.len();
+                return Some(Err(error));
+            }
+        };
+        let pauses = Pauses::find(&full);
         // The last window has nothing to end in a pause for.
-        let pause = if full.len() < rest.len() { pauses.best_end() } else { None };
+        let pause = if start + full.len() < samples.len() { pauses.best_end() } else { None };
         let length = pause.unwrap_or(full.len());
-        let range = start..start + length;
-        windows.push(Window { range: range.clone(), overlap, speech: length - pauses.within(length) });
-        overlap = if pause.is_some() || range.end == samples.len() { 0 } else { OVERLAP_SAMPLES };
-        start = range.end - overlap;
+        let end = start + length;
+        self.overlap = if pause.is_some() || end == samples.len() { 0 } else { OVERLAP_SAMPLES };
+        self.start = end - self.overlap;
+        Some(Ok(Window { range: start..end, overlap, speech: length - pauses.within(length) }))
     }
-    windows
 }
 
 /// The energy of a window, and where it is low for long.

@@ -56,7 +56,7 @@ pub struct LimitArgs {
           value_parser = clap::value_parser!(u32).range(1..=1024))]
     pub max_message_mib: u32,
     /// The longest recording in seconds.
-    #[arg(long, env = "IMESLI_MAX_AUDIO_SECONDS", default_value_t = 7200, value_name = "N",
+    #[arg(long, env = "IMESLI_MAX_AUDIO_SECONDS", default_value_t = 14_400, value_name = "N",
           value_parser = clap::value_parser!(u32).range(1..))]
     pub max_audio_seconds: u32,
     /// Connections at a time.

@@ -12,6 +12,7 @@ use super::score::{Tally, comparable};
 use crate::asr::model::Token;
 use crate::asr::recognizer::Cancel;
 use crate::asr::transcriber::{Request, Transcriber, Transcript};
+use crate::audio::samples::Samples;
 use crate::audio::{Limits, Recording};
 use crate::checkpoint::Converted;
 use crate::checkpoint::profile::{LanguageSeen, Probe, SpecialTokens};
@@ -37,9 +38,9 @@ pub(super) fn check(files: &[PathBuf]) -> anyhow::Result<()> {
     files.iter().try_for_each(|file| open(file).map(|_| ()))
 }
 
-fn open(file: &Path) -> anyhow::Result<Arc<[f32]>> {
+fn open(file: &Path) -> anyhow::Result<Arc<Samples>> {
     let recording = Recording::open(file, &Limits::default());
-    Ok(recording.with_context(|| file.display().to_string())?.samples.into())
+    Ok(Arc::new(recording.with_context(|| file.display().to_string())?.samples))
 }
 
 /// Tries a converted model, writes what was seen into its profile, and says it on stderr.
@@ -88,7 +89,7 @@ struct Trial {
 
 /// A file without timestamps.
 struct Plain {
-    samples: Arc<[f32]>,
+    samples: Arc<Samples>,
     found: Transcript,
 }
 
@@ -104,7 +105,7 @@ impl Trial {
         })
     }
 
-    fn transcribe(&self, samples: &Arc<[f32]>, request: &Request) -> anyhow::Result<Transcript> {
+    fn transcribe(&self, samples: &Arc<Samples>, request: &Request) -> anyhow::Result<Transcript> {
         let (permit, cancel) = (self.transcriber.admit()?, Cancel::default());
         let work = self.transcriber.transcribe(Arc::clone(samples), request, permit, &cancel, |_| {});
         Ok(self.runtime.block_on(work)?)

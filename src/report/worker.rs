@@ -158,7 +158,7 @@ pub(super) fn work() -> anyhow::Result<ExitCode> {
 
 async fn one(transcriber: &Transcriber, request: &Request, clip: &Path) -> anyhow::Result<Heard> {
     let begin = Instant::now();
-    let samples: Arc<[f32]> = Recording::open(clip, &Limits::default())?.samples.into();
+    let samples = Arc::new(Recording::open(clip, &Limits::default())?.samples);
     let permit = transcriber.admit()?;
     let found = transcriber.transcribe(samples, request, permit, &Cancel::default(), |_| {}).await?;
     Ok(Heard { text: found.text, seconds: found.duration, took: begin.elapsed().as_secs_f64() })

@@ -40,10 +40,12 @@ pub async fn run(listener: TcpListener, service: Service, shutdown: impl Future<
     let Service { transcriber, defaults, limits, tls } = service;
     let (stage, watched) = watch::channel(Stage::Running);
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let disk = Budget::new(limits.spool_bytes);
     let shared = Arc::new(Shared {
         transcriber,
         defaults,
-        uploads: Uploads::new(&limits),
+        uploads: Uploads::new(&limits, Arc::clone(&disk)),
+        disk,
         memory: Budget::new(limits.memory_bytes),
         decoders: Semaphore::new(cores),
         stage: watched,

@@ -17,7 +17,7 @@ use super::{Shared, Stage, base64};
 use crate::asr::pool::Permit;
 use crate::asr::recognizer::Cancel;
 use crate::asr::transcriber::{Progress, Request, Timings, Transcript};
-use crate::audio::Limits as AudioLimits;
+use crate::audio::samples::Samples;
 use crate::error::{Error, Result as AsrResult};
 
 /// A job: what to do, or why it is refused, which is said in its turn.
@@ -152,12 +152,14 @@ impl Worker {
         let samples = self.load(bytes).await.map_err(|error| Failure::at(Code::AudioLoadError, &error))?;
         drop(work.held);
         let load = begun.elapsed();
-        let size = size_of_val(&*samples) as u64;
-        let _held = self.shared.memory.reserve(size).ok_or_else(|| {
-            Failure::new(
-                Code::Overloaded,
-                "there is no memory left for audio of this length; try again later",
-            )
+        let held = self
+            .shared
+            .memory
+            .reserve(samples.memory_bytes())
+            .zip(self.shared.disk.reserve(samples.disk_bytes()));
+        let _held = held.ok_or_else(|| {
+            let message = "there is no room left for audio of this length; try again later";
+            Failure::new(Code::Overloaded, message)
         })?;
         self.outbox.enter(State::Transcribing, "Transcribing audio...", Some(audio_id)).await;
         let progress = |progress: Progress| {
@@ -193,10 +195,10 @@ impl Worker {
         .unwrap_or_else(|error| Err(Failure::at(Code::InternalError, &error)))
     }
 
-    async fn load(&self, bytes: Spool) -> AsrResult<Arc<[f32]>> {
-        let limits = AudioLimits { max_seconds: self.shared.limits.audio_seconds };
+    async fn load(&self, bytes: Spool) -> AsrResult<Arc<Samples>> {
+        let limits = self.shared.limits.audio();
         let decoder = self.shared.decoders.acquire().await;
-        let samples = blocking(move || Ok(bytes.recording(&limits)?.samples.into())).await;
+        let samples = blocking(move || Ok(Arc::new(bytes.recording(&limits)?.samples))).await;
         drop(decoder);
         samples?
     }

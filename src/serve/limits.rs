@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::audio;
+
 const MIB: u64 = 1 << 20;
 
 /// What a client may ask of a server, and for how long.
@@ -24,7 +26,7 @@ pub struct Limits {
     pub uploads_per_connection: usize,
     /// The largest upload.
     pub upload_bytes: u64,
-    /// Bytes of all uploads together; what is not small lies on disk.
+    /// Bytes of all uploads and of long recordings together; what is not small lies on disk.
     pub spool_bytes: u64,
     /// Where it lies.
     pub spool_dir: PathBuf,
@@ -44,11 +46,19 @@ pub struct Limits {
     pub shutdown: Duration,
 }
 
+impl Limits {
+    /// Those of one recording.
+    pub(super) fn audio(&self) -> audio::Limits {
+        let spool_dir = self.spool_dir.clone();
+        audio::Limits { max_seconds: self.audio_seconds, spool_dir, ..audio::Limits::default() }
+    }
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self {
             message_bytes: 64 << 20,
-            audio_seconds: 2 * 3600,
+            audio_seconds: 4 * 3600,
             connections: 256,
             jobs_per_connection: 16,
             memory_bytes: 1024 * MIB,

@@ -68,6 +68,8 @@ struct Shared {
     uploads: Uploads,
     /// Bytes of messages that come in or wait and of decoded audio.
     memory: Arc<Budget>,
+    /// Bytes of uploads and of long recordings.
+    disk: Arc<Budget>,
     /// Audio files that are decoded at the same time: no more than there are cores.
     decoders: Semaphore,
     stage: watch::Receiver<Stage>,

@@ -95,8 +95,9 @@ pub(super) fn check_name(name: &str) -> Result<(), Failure> {
 }
 
 impl Uploads {
-    pub(super) fn new(limits: &Limits) -> Self {
-        Self { all: Mutex::default(), limits: limits.clone(), disk: Budget::new(limits.spool_bytes) }
+    /// None yet; `disk` bounds their bytes, and perhaps those of others.
+    pub(super) fn new(limits: &Limits, disk: Arc<Budget>) -> Self {
+        Self { all: Mutex::default(), limits: limits.clone(), disk }
     }
 
     /// Begins an upload, in place of one of that name; with `resume`, goes on with it. Returns the chunks

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::*;
 
 fn uploads(limits: Limits) -> Uploads {
-    Uploads::new(&limits)
+    Uploads::new(&limits, Budget::new(limits.spool_bytes))
 }
 
 fn start(id: &str, file_size: u64, total_chunks: u64) -> UploadStart {

@@ -9,10 +9,11 @@ use imesli::asr::pool::PoolOptions;
 use imesli::asr::recognizer::{Cancel, Task};
 use imesli::asr::search::SearchOptions;
 use imesli::asr::transcriber::Request;
+use imesli::audio::{Limits, Recording};
 use imesli::checkpoint::QuantType;
 use imesli::error::Error;
 
-use crate::support::{ONE, samples, transcribe, transcriber, wait};
+use crate::support::{ONE, recording, root, samples, transcribe, transcriber, wait};
 
 /// Recordings of the test split and what is said in them.
 pub(crate) const SAID: [(&str, &str); 4] = [
@@ -63,18 +64,18 @@ fn timestamps_enclose_the_words() {
 fn fifty_interleaved_requests_give_the_same_text_each() {
     let pool = PoolOptions { states: 3, threads: 1, requests: 64 };
     let transcriber = transcriber(QuantType::Q8_0, pool);
-    let inputs: Vec<Arc<[f32]>> = SAID.iter().map(|(file, _)| samples(file)).collect();
+    let inputs: Vec<Vec<f32>> = SAID.iter().map(|(file, _)| samples(file)).collect();
     let requests = [Request::default(), greedy(), Request { timestamps: true, ..Request::default() }];
     let alone: Vec<Vec<_>> = inputs
         .iter()
-        .map(|input| requests.iter().map(|r| transcribe(&transcriber, Arc::clone(input), r).tokens).collect())
+        .map(|input| requests.iter().map(|r| transcribe(&transcriber, input.clone(), r).tokens).collect())
         .collect();
     let (transcriber, inputs, requests, alone) = (&transcriber, &inputs, &requests, &alone);
     std::thread::scope(|scope| {
         for index in 0..50 {
             scope.spawn(move || {
                 let (input, request) = (index % inputs.len(), index % requests.len());
-                let found = transcribe(transcriber, Arc::clone(&inputs[input]), &requests[request]);
+                let found = transcribe(transcriber, inputs[input].clone(), &requests[request]);
                 assert_eq!(found.tokens, alone[input][request], "request {index}");
             });
         }
@@ -85,7 +86,7 @@ fn fifty_interleaved_requests_give_the_same_text_each() {
 fn a_long_recording_is_put_together_from_its_windows() {
     // In changing order: what repeats for long misleads so small a model.
     let order = [3, 0, 2, 1, 3, 2, 0, 1, 2, 3, 1, 0, 1, 2, 0, 3];
-    let inputs: Vec<Arc<[f32]>> = SAID.iter().map(|(file, _)| samples(file)).collect();
+    let inputs: Vec<Vec<f32>> = SAID.iter().map(|(file, _)| samples(file)).collect();
     let pause = vec![0.0; 8_000];
     let long: Vec<f32> = order.iter().flat_map(|i| inputs[*i].iter().chain(&pause)).copied().collect();
     let wanted = order.map(|i| SAID[i].1).join(" ");
@@ -93,13 +94,28 @@ fn a_long_recording_is_put_together_from_its_windows() {
     let mut seen = Vec::new();
     let permit = transcriber.admit().unwrap();
     let (request, cancel) = (greedy(), Cancel::default());
-    let work = transcriber.transcribe(long.into(), &request, permit, &cancel, |p| seen.push(p));
+    let work = transcriber.transcribe(recording(long), &request, permit, &cancel, |p| seen.push(p));
     let found = wait(work).unwrap();
     let errors = word_errors(&wanted, &found.text);
     assert!(errors <= 2, "{errors} errors in 96 words: {}", found.text);
     assert!(found.tokens.len() > 1);
     assert_eq!(seen.last().map(|p| (p.done, p.total)), Some((found.tokens.len(), found.tokens.len())));
     assert!(found.segments.windows(2).all(|pair| pair[0].start <= pair[1].start));
+}
+
+#[test]
+fn the_text_does_not_depend_on_where_the_recording_lies() {
+    let transcriber = transcriber(QuantType::Q8_0, ONE);
+    let found = [600, 0].map(|memory_seconds| {
+        let limits = Limits { memory_seconds, ..Limits::default() };
+        let samples = Arc::new(Recording::open(root(SAID[3].0), &limits).unwrap().samples);
+        assert_eq!(samples.disk_bytes() > 0, memory_seconds == 0);
+        let permit = transcriber.admit().unwrap();
+        let cancel = Cancel::default();
+        wait(transcriber.transcribe(samples, &Request::default(), permit, &cancel, |_| {})).unwrap()
+    });
+    assert_eq!(found[0].text, SAID[3].1);
+    assert_eq!((&found[0].tokens, &found[0].mean_log_probs), (&found[1].tokens, &found[1].mean_log_probs));
 }
 
 /// Words to change, add or remove to come from one text to the other.
@@ -120,7 +136,7 @@ fn word_errors(wanted: &str, found: &str) -> usize {
 fn the_shortest_input_and_silence_do_no_harm() {
     let transcriber = transcriber(QuantType::Q8_0, ONE);
     for silence in [1, 200, 201, 16_000, 480_000] {
-        let found = transcribe(&transcriber, vec![0.0; silence].into(), &Request::default());
+        let found = transcribe(&transcriber, vec![0.0; silence], &Request::default());
         assert_eq!(found.text, "", "{silence} samples of silence");
     }
 }
@@ -130,8 +146,13 @@ fn an_unknown_language_is_named() {
     let transcriber = transcriber(QuantType::Q8_0, ONE);
     let request = Request { language: Some("xx".into()), ..Request::default() };
     let permit = transcriber.admit().unwrap();
-    let error =
-        wait(transcriber.transcribe(samples(SAID[0].0), &request, permit, &Cancel::default(), |_| {}));
+    let error = wait(transcriber.transcribe(
+        recording(samples(SAID[0].0)),
+        &request,
+        permit,
+        &Cancel::default(),
+        |_| {},
+    ));
     assert!(matches!(&error, Err(Error::InvalidInput(text)) if text.contains("'xx'")), "{error:?}");
 }
 
@@ -165,7 +186,7 @@ fn a_full_house_is_told_so_at_once() {
 fn cancelling_stops_a_long_recording_soon() {
     let transcriber = transcriber(QuantType::Q8_0, ONE);
     let one = samples(SAID[3].0);
-    let long: Arc<[f32]> = one.iter().copied().cycle().take(16_000 * 600).collect();
+    let long = recording(one.iter().copied().cycle().take(16_000 * 600).collect());
     let cancel = Cancel::default();
     let begin = Instant::now();
     let result = wait(async {
@@ -179,7 +200,7 @@ fn cancelling_stops_a_long_recording_soon() {
 #[test]
 fn work_that_nobody_waits_for_makes_room() {
     let transcriber = transcriber(QuantType::Q8_0, PoolOptions { states: 1, threads: 1, requests: 1 });
-    let input = samples(SAID[0].0);
+    let input = recording(samples(SAID[0].0));
     let cancel = Cancel::default();
     wait(async {
         let permit = transcriber.admit().unwrap();

@@ -1,6 +1,11 @@
-use imesli::audio::window::{OVERLAP_SAMPLES, windows};
+use imesli::audio::samples::Samples;
+use imesli::audio::window::{OVERLAP_SAMPLES, Window, windows};
 
 use super::open;
+
+fn cut(samples: &[f32]) -> Vec<Window> {
+    windows(&Samples::from(samples.to_vec())).collect::<Result<_, _>>().unwrap()
+}
 
 /// Digit strings of four people, one after the other, for about two minutes.
 fn digits_with_pauses() -> Vec<f32> {
@@ -26,7 +31,7 @@ fn human_speech_with_pauses_is_cut_in_them() {
                 sample + noise * (state as f32 / 2_147_483_648.0 - 1.0)
             })
             .collect();
-        let windows = windows(&samples);
+        let windows = cut(&samples);
         assert!(windows.len() >= 4);
         for window in &windows[1..] {
             let cut = window.range.start;
@@ -43,7 +48,7 @@ fn human_speech_without_pauses_is_cut_with_an_overlap() {
     // What is quieter than the digits goes, and the digits are moved together.
     let samples: Vec<f32> =
         digits_with_pauses().chunks(320).filter(|frame| decibels(frame) > -45.0).flatten().copied().collect();
-    let windows = windows(&samples);
+    let windows = cut(&samples);
     assert!(windows.len() >= 2);
     assert!(windows[1..].iter().all(|window| window.overlap == OVERLAP_SAMPLES), "{windows:?}");
 }

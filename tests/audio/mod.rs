@@ -8,23 +8,36 @@ mod wav;
 use std::fs;
 use std::path::PathBuf;
 
-use imesli::audio::{Limits, Recording};
+use imesli::audio::{Limits, Recording, SourceInfo};
+
+/// A recording whose samples are at hand.
+#[derive(Debug, Clone, PartialEq)]
+struct Sound {
+    samples: Vec<f32>,
+    source: SourceInfo,
+}
+
+impl From<Recording> for Sound {
+    fn from(recording: Recording) -> Self {
+        Self { samples: recording.samples.into_vec().unwrap(), source: recording.source }
+    }
+}
 
 /// A file of `tests/data`.
 fn data(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(name)
 }
 
-fn open(name: &str) -> Recording {
-    Recording::open(data(name), &Limits::default()).unwrap()
+fn open(name: &str) -> Sound {
+    Recording::open(data(name), &Limits::default()).unwrap().into()
 }
 
 fn bytes(name: &str) -> Vec<u8> {
     fs::read(data(name)).unwrap()
 }
 
-fn decode(bytes: &[u8]) -> imesli::error::Result<Recording> {
-    Recording::from_bytes(bytes, &Limits::default())
+fn decode(bytes: &[u8]) -> imesli::error::Result<Sound> {
+    Ok(Recording::from_bytes(bytes, &Limits::default())?.into())
 }
 
 /// The correlation of two signals when `b` is shifted by `shift` samples.

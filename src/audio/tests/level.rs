@@ -1,4 +1,10 @@
-use crate::audio::level::{PEAK, normalise};
+use crate::audio::level::{PEAK, peak, scale};
+
+fn normalise(samples: &mut [f32]) -> f32 {
+    let peak = peak(samples);
+    scale(samples, peak);
+    peak
+}
 
 #[test]
 fn the_peak_becomes_nine_tenths() {
