@@ -79,7 +79,7 @@ pub struct TranscribeArgs {
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,
     /// Where the files go instead: a running server (ws:// or wss://HOST:PORT). Its model is used;
-    /// --language, --task, --timestamps, --orthography and --beam-size are sent along.
+    /// --language, --task, --timestamps, --orthography, --prompt, --temperature and --beam-size are sent along.
     #[arg(long, env = "IMESLI_SERVER", value_name = "URL")]
     pub server: Option<Address>,
     /// Accept any certificate of the server, also a self-signed one.
@@ -162,6 +162,9 @@ pub struct DecodeArgs {
     /// Write down, or translate to English [default: what the checkpoint was trained for].
     #[arg(long, value_enum)]
     pub task: Option<TaskArg>,
+    /// Text that the model takes for what was said before: names and spellings to go by.
+    #[arg(long, env = "IMESLI_PROMPT", value_name = "TEXT", default_value = "", hide_default_value = true)]
+    pub prompt: String,
     /// The times that the model writes between stretches of text. Many fine-tuned models can't.
     #[arg(long, value_enum, default_value_t)]
     pub timestamps: Timestamps,
@@ -172,6 +175,9 @@ pub struct DecodeArgs {
     /// Sequences that the search keeps at a time; 1 is greedy.
     #[arg(long, env = "IMESLI_BEAM_SIZE", default_value_t = 5, value_parser = clap::value_parser!(u8).range(1..=16))]
     pub beam_size: u8,
+    /// 0 for the likeliest text; up to 1, each token is drawn with its probability, and there are no beams.
+    #[arg(long, default_value_t = 0.0, value_name = "T", value_parser = temperature)]
+    pub temperature: f32,
     /// The most tokens to write for each window of 30 s [default: what the model can]. A text that does not
     /// fit is cut; without this option its window is split and nothing is cut.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
@@ -187,11 +193,13 @@ impl DecodeArgs {
                 TaskArg::Transcribe => Task::Transcribe,
                 TaskArg::Translate => Task::Translate,
             }),
+            prompt: self.prompt.clone(),
             timestamps: self.timestamps == Timestamps::Segment,
             orthography: self.orthography,
             search: SearchOptions {
                 beams: usize::from(self.beam_size),
                 max_new_tokens: self.max_tokens.map_or(usize::MAX, usize::from),
+                temperature: self.temperature,
                 ..SearchOptions::default()
             },
         }
@@ -225,6 +233,11 @@ pub enum TaskArg {
     Transcribe,
     /// Translate it to English.
     Translate,
+}
+
+fn temperature(text: &str) -> Result<f32, String> {
+    let value: f32 = text.parse().map_err(|_| "expected a number".to_owned())?;
+    if (0.0..=1.0).contains(&value) { Ok(value) } else { Err("expected 0 to 1".to_owned()) }
 }
 
 fn log_level(text: &str) -> Result<tracing::Level, String> {

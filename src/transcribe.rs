@@ -205,6 +205,8 @@ fn remote_options(decode: &DecodeArgs) -> client::Options {
         }),
         timestamps: (decode.timestamps == Timestamps::Segment).then_some("segment"),
         orthography: Some(decode.orthography).filter(|standard| *standard != Orthography::None),
+        prompt: Some(decode.prompt.clone()).filter(|prompt| !prompt.is_empty()),
+        temperature: Some(decode.temperature).filter(|temperature| *temperature > 0.0),
         beam_size: Some(decode.beam_size).filter(|beams| usize::from(*beams) != default),
     }
 }

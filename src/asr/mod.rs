@@ -2,7 +2,7 @@
 //!
 //! - [`model`]: whisper.cpp's tensors; names `whisper_rs`.
 //! - [`search`] and [`rules`]: which tokens follow. Pure.
-//! - [`vocabulary`] and [`segment`]: tokens to text and times. Pure.
+//! - [`vocabulary`] and [`segment`]: tokens to text and times; [`tokenize`]: text to tokens. Pure.
 //! - [`recognizer`]: one window through one state.
 //! - [`pool`]: states on threads of their own, one bounded queue in front.
 //! - [`stitch`]: the windows' texts joined. Pure.
@@ -15,5 +15,6 @@ pub mod rules;
 pub mod search;
 pub mod segment;
 pub mod stitch;
+pub mod tokenize;
 pub mod transcriber;
 pub mod vocabulary;

@@ -1,4 +1,4 @@
-//! The token search: greedy and beam, over whatever gives logits. Pure.
+//! The token search: greedy, beam, and drawing at a temperature, over whatever gives logits. Pure.
 //!
 //! The beam search is transformers' (`GenerationMixin._beam_search` of version 5, `do_sample=False`,
 //! `early_stopping=False`), step for step, because its text is the reference: log-probabilities are taken
@@ -54,12 +54,15 @@ pub struct SearchOptions {
     pub max_new_tokens: usize,
     /// The exponent of the length by which an ended sequence's score is divided.
     pub length_penalty: f32,
+    /// 0 searches for the likeliest text. Above, each token is drawn with its probability at this temperature, and
+    /// there are no beams.
+    pub temperature: f32,
 }
 
 impl Default for SearchOptions {
     /// The Python server's: five beams, no limit but the model's.
     fn default() -> Self {
-        Self { beams: 5, max_new_tokens: usize::MAX, length_penalty: 1.0 }
+        Self { beams: 5, max_new_tokens: usize::MAX, length_penalty: 1.0, temperature: 0.0 }
     }
 }
 
@@ -116,12 +119,18 @@ pub fn search(
         )));
     }
     let mut search = Search { decoder, rules, limit, cancelled, logits: Vec::new() };
-    if options.beams <= 1 {
-        search.greedy(prompt)
+    if options.temperature > 0.0 {
+        let mut random = fastrand::Rng::with_seed(SEED);
+        search.one(prompt, |logits| draw(logits, options.temperature, &mut random))
+    } else if options.beams <= 1 {
+        search.one(prompt, |logits| best(logits, 1).first().copied())
     } else {
         search.beam(prompt, options.beams, options.length_penalty)
     }
 }
+
+/// Where the drawing begins, in every window: the same audio gives the same text at any temperature.
+const SEED: u64 = 0;
 
 /// What both searches work with.
 struct Search<'a, D> {
@@ -139,14 +148,19 @@ impl<D: Decoder> Search<'_, D> {
         if (self.cancelled)() { Err(Error::Cancelled) } else { Ok(()) }
     }
 
-    fn greedy(&mut self, prompt: &[Token]) -> Result<Hypothesis> {
+    /// One sequence, whose next token `choose` takes from the logits that the rules have left.
+    fn one(
+        &mut self,
+        prompt: &[Token],
+        mut choose: impl FnMut(&[f32]) -> Option<(f32, Token)>,
+    ) -> Result<Hypothesis> {
         let mut found = Hypothesis::default();
         self.decoder.start(prompt, prompt.len() + self.limit, &mut self.logits)?;
         for step in 0..self.limit {
             self.go_on()?;
             let norm = LogNorm::of(&self.logits);
             self.rules.apply(&found.tokens, &mut self.logits);
-            let Some(&(logit, token)) = best(&self.logits, 1).first() else {
+            let Some((logit, token)) = choose(&self.logits) else {
                 return Err(Error::internal("the token rules forbid every token"));
             };
             found.push(token, norm.log_prob(logit), self.rules.end_of_text);
@@ -259,6 +273,27 @@ fn best(row: &[f32], most: usize) -> Vec<(f32, Token)> {
         }
     }
     top
+}
+
+/// Draws a token with its probability at a temperature, and gives its logit; `None` where all are forbidden.
+fn draw(row: &[f32], temperature: f32, random: &mut fastrand::Rng) -> Option<(f32, Token)> {
+    let max = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    if max == f32::NEG_INFINITY {
+        return None;
+    }
+    let weight = |logit: f32| f64::from((logit - max) / temperature).exp();
+    let total: f64 = row.iter().map(|logit| weight(*logit)).sum();
+    let mut left = random.f64() * total;
+    let mut last = None;
+    for (token, &logit) in (0..).zip(row).filter(|(_, logit)| **logit > f32::NEG_INFINITY) {
+        left -= weight(logit);
+        last = Some((logit, token));
+        if left < 0.0 {
+            break;
+        }
+    }
+    // Rounding may leave a little: it falls to the last.
+    last
 }
 
 fn descending(a: f32, b: f32) -> Ordering {

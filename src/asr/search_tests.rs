@@ -135,7 +135,7 @@ fn never() -> bool {
 }
 
 fn found(toy: &mut Toy, prompt: &[Token], rules: &Rules, beams: usize, limit: usize) -> Hypothesis {
-    let options = SearchOptions { beams, max_new_tokens: limit, length_penalty: 1.0 };
+    let options = SearchOptions { beams, max_new_tokens: limit, length_penalty: 1.0, temperature: 0.0 };
     search(toy, prompt, rules, options, &never).unwrap()
 }
 
@@ -253,4 +253,34 @@ fn log_probabilities_are_those_of_a_softmax() {
     for (x, expected) in row.iter().zip(log_softmax(&row)) {
         assert!((norm.log_prob(*x) - expected).abs() < 2e-6);
     }
+}
+
+#[test]
+fn tokens_are_drawn_with_their_probability_at_a_temperature() {
+    let row = [1.0, 2.0, f32::NEG_INFINITY, 0.0];
+    for temperature in [0.5_f32, 1.0] {
+        let mut random = fastrand::Rng::with_seed(3);
+        let mut seen = [0.0; 4];
+        for _ in 0..20_000 {
+            let (logit, token) = draw(&row, temperature, &mut random).unwrap();
+            assert_eq!(logit, row[token as usize]);
+            seen[token as usize] += 1.0 / 20_000.0;
+        }
+        let weights = row.map(|logit| f64::from(logit / temperature).exp());
+        let total: f64 = weights.iter().sum();
+        for (seen, weight) in seen.iter().zip(weights) {
+            assert!((seen - weight / total).abs() < 0.01, "{temperature}: {seen} for {}", weight / total);
+        }
+    }
+    assert_eq!(draw(&[f32::NEG_INFINITY; 3], 1.0, &mut fastrand::Rng::with_seed(3)), None);
+}
+
+#[test]
+fn a_temperature_gives_another_text_and_always_the_same_one() {
+    let found = [0.0, 1.0, 1.0].map(|temperature| {
+        let options = SearchOptions { beams: 1, temperature, ..SearchOptions::default() };
+        search(&mut Toy::new(50, 0.1), &[7], &Rules::none(END), options, &|| false).unwrap()
+    });
+    assert_ne!(found[0].tokens, found[1].tokens);
+    assert_eq!(found[1], found[2]);
 }

@@ -1,7 +1,7 @@
 //! The conductor: a recording in, its transcript out. Every front drives this one.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use super::model::Token;
@@ -10,6 +10,7 @@ use super::recognizer::{Cancel, DecodeOptions, Language, Task};
 use super::search::SearchOptions;
 use super::segment::{Segment, segments};
 use super::stitch::{WindowText, stitch};
+use super::tokenize::Tokenizer;
 use super::vocabulary::Vocabulary;
 use crate::audio::SAMPLE_RATE;
 use crate::audio::samples::Samples;
@@ -42,6 +43,8 @@ pub struct Request {
     pub language: Option<String>,
     /// The task; `None` for the checkpoint's default.
     pub task: Option<Task>,
+    /// Text that the model takes for what was said before each window: names, spellings. None when empty.
+    pub prompt: String,
     /// Whether segments get the times that the model writes.
     pub timestamps: bool,
     /// The spelling that the text is brought to.
@@ -131,6 +134,8 @@ pub struct Progress {
 pub struct Transcriber {
     pool: Pool,
     vocabulary: Arc<Vocabulary>,
+    /// Made for the first prompt.
+    tokenizer: OnceLock<Tokenizer>,
     defaults: Defaults,
 }
 
@@ -146,7 +151,7 @@ impl Drop for CancelOnDrop {
 impl Transcriber {
     /// A transcriber over a started pool.
     pub fn new(pool: Pool, vocabulary: Arc<Vocabulary>, defaults: Defaults) -> Self {
-        Self { pool, vocabulary, defaults }
+        Self { pool, vocabulary, tokenizer: OnceLock::new(), defaults }
     }
 
     /// A place for one request.
@@ -208,6 +213,22 @@ impl Transcriber {
         Ok(transcript)
     }
 
+    /// The tokens of a prompt: with a space in front, as transformers' `get_prompt_ids` has it.
+    fn prompt(&self, text: &str) -> Result<Vec<Token>> {
+        let text = text.trim();
+        if text.is_empty() {
+            return Ok(Vec::new());
+        }
+        let tokenizer = match self.tokenizer.get() {
+            Some(tokenizer) => tokenizer,
+            None => {
+                let made = Tokenizer::new(self.vocabulary.text_bytes())?;
+                self.tokenizer.get_or_init(|| made)
+            }
+        };
+        tokenizer.encode(&format!(" {text}"))
+    }
+
     /// What a request means for this checkpoint.
     fn decode_options(&self, request: &Request) -> Result<DecodeOptions> {
         let languages = &self.vocabulary.special().languages;
@@ -224,7 +245,7 @@ impl Transcriber {
             task: request.task.unwrap_or(self.defaults.task),
             timestamps: (request.timestamps && !self.defaults.no_timestamps)
                 .then_some(self.defaults.max_initial_timestamp),
-            prompt: Vec::new(),
+            prompt: self.prompt(&request.prompt)?,
             suppress: self.defaults.suppress.clone(),
             begin_suppress: self.defaults.begin_suppress.clone(),
             search: request.search,

@@ -49,6 +49,11 @@ impl Vocabulary {
         Self { bytes, special }
     }
 
+    /// The bytes of the text tokens, by id.
+    pub fn text_bytes(&self) -> impl Iterator<Item = &[u8]> {
+        self.bytes.iter().take(self.special.end_of_text as usize).map(Vec::as_slice)
+    }
+
     /// The special ids.
     pub fn special(&self) -> &SpecialTokens {
         &self.special

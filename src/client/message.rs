@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::text::Orthography;
 
 /// What the client may ask for beyond the words; the server's defaults where it is silent.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Options {
     /// A language's code, or `auto`.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -23,6 +23,12 @@ pub struct Options {
     /// Sequences that the search keeps.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub beam_size: Option<u8>,
+    /// Text that the model takes for what was said before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prompt: Option<String>,
+    /// Above 0, tokens are drawn.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub temperature: Option<f32>,
 }
 
 /// From the client.

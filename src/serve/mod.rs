@@ -2,7 +2,7 @@
 //!
 //! - [`run`]: accepts connections until it is told to stop (`front`); each is a `socket`, perhaps behind
 //!   [`tls`] (its key from `keys`, its certificate from [`certificate`]).
-//! - `session`: one connection. It reads messages (`parse`, [`protocol`], `base64`) and never waits for a
+//! - `session`: one connection. It reads messages (`parse`, [`protocol`], `request`, `base64`) and never waits for a
 //!   transcription: those are done one after the other by the connection's `lane`, over the transcriber that
 //!   all share. What both say goes through the `outbox`.
 //! - `upload`: files that come in chunks; `spool` holds their bytes.
@@ -19,6 +19,7 @@ pub mod limits;
 mod outbox;
 mod parse;
 pub mod protocol;
+mod request;
 mod session;
 mod socket;
 mod spool;

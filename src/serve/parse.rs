@@ -59,10 +59,29 @@ fn has(fields: &Map<String, Value>, code: Code, names: &[&str]) -> Result<(), Fa
     Err(Failure::new(code, format!("Missing: {}", missing.join(", "))))
 }
 
+/// The fields of [`Options`].
+const OPTIONS: [&str; 7] =
+    ["language", "task", "prompt", "timestamps", "orthography", "beam_size", "temperature"];
+
+/// The options of a message: fields of its own or, without doubt about what is one, in an object `options`, where an
+/// unknown name is an error. Beside the audio it is not: who knows what else clients send.
 fn options(fields: &Map<String, Value>) -> Result<Options, Failure> {
+    let wrong = |message| Failure::new(Code::MessageProcessingError, message);
+    let inner = match fields.get("options") {
+        Some(Value::Object(inner)) => Some(inner),
+        None | Some(Value::Null) => None,
+        Some(_) => return Err(wrong("options: must be an object".to_owned())),
+    };
+    if let Some(name) = inner.into_iter().flat_map(Map::keys).find(|name| !OPTIONS.contains(&name.as_str())) {
+        let name: String = name.chars().take(64).collect();
+        return Err(wrong(format!(
+            "options.{name}: there is no such option; there are {}",
+            OPTIONS.join(", ")
+        )));
+    }
     // From a copy of these fields alone: the audio beside them may be long.
-    let names = ["language", "task", "prompt", "timestamps", "orthography", "beam_size"];
-    let some = names.iter().filter_map(|name| Some(((*name).to_owned(), fields.get(*name)?.clone())));
+    let find = |name: &str| inner.and_then(|inner| inner.get(name)).or_else(|| fields.get(name)).cloned();
+    let some = OPTIONS.iter().filter_map(|name| Some(((*name).to_owned(), find(name)?)));
     typed(some.collect(), Code::MessageProcessingError)
 }
 
@@ -91,6 +110,17 @@ mod tests {
         let ClientMessage::Audio(audio, options) = message else { panic!("{message:?}") };
         assert_eq!((audio.audio_data.as_str(), audio.format, audio.audio_id), ("", None, None));
         assert_eq!(options, Options::default());
+    }
+
+    #[test]
+    fn options_may_stand_in_an_object_where_names_are_checked() {
+        let text =
+            r#"{"type":"audio","audio_data":"","beam_size":1,"options":{"beam_size":2,"temperature":0.5}}"#;
+        let ClientMessage::Audio(_, options) = parse(text).unwrap() else { panic!("{text}") };
+        assert_eq!((options.beam_size, options.temperature), (Some(2), Some(0.5)));
+        let (code, message) = code(r#"{"type":"audio","audio_data":"","options":{"temprature":1}}"#);
+        assert_eq!(code, Code::MessageProcessingError);
+        assert!(message.contains("temprature"), "{message}");
     }
 
     #[test]
@@ -124,6 +154,12 @@ mod tests {
                 "orthography",
             ),
             (r#"{"type":"audio","audio_data":"","beam_size":-1}"#, Code::MessageProcessingError, "beam_size"),
+            (
+                r#"{"type":"audio","audio_data":"","temperature":"hot"}"#,
+                Code::MessageProcessingError,
+                "temperature",
+            ),
+            (r#"{"type":"audio","audio_data":"","options":7}"#, Code::MessageProcessingError, "options"),
             (r#"{"type":"upload_start","upload_id":"a"}"#, Code::MissingUploadParams, "file_name"),
             (r#"{"type":"upload_chunk","upload_id":"a"}"#, Code::MissingChunkParams, "chunk_index"),
             (r#"{"type":"upload_complete"}"#, Code::MissingUploadId, "upload_id"),

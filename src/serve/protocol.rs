@@ -68,13 +68,13 @@ pub struct Audio {
 }
 
 /// What a message may say about decoding; the server's own settings hold where it is silent.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
 pub struct Options {
     /// A language's code, or `auto`.
     pub language: Option<String>,
     /// `transcribe` or `translate`.
     pub task: Option<TaskName>,
-    /// Earlier text, for context.
+    /// Text that the model takes for what was said before: names, spellings.
     pub prompt: Option<String>,
     /// Which times the answer carries.
     pub timestamps: Option<TimestampsName>,
@@ -82,6 +82,8 @@ pub struct Options {
     pub orthography: Option<Orthography>,
     /// Sequences that the search keeps, at most the server's own setting.
     pub beam_size: Option<usize>,
+    /// 0 for the likeliest text, up to 1.
+    pub temperature: Option<f32>,
 }
 
 /// `task`.

@@ -17,13 +17,12 @@ use super::lane::{Job, Lane, Source, Work, blocking};
 use super::outbox::{Outbox, send_all};
 use super::parse::parse;
 use super::protocol::{
-    Audio, ClientMessage, Code, Id, Options, ServerMessage, State, TaskName, TimestampsName, UploadChunk,
-    UploadComplete, UploadStart,
+    Audio, ClientMessage, Code, Id, Options, ServerMessage, State, UploadChunk, UploadComplete, UploadStart,
 };
+use super::request::request;
 use super::socket::Connection;
 use super::upload::{Uploads, check_name};
 use super::{Shared, Stage};
-use crate::asr::recognizer::Task;
 use crate::asr::transcriber::Request;
 
 /// How long a client may take to answer a close frame.
@@ -247,38 +246,7 @@ impl Session {
 
     /// How a message wants its audio to be decoded.
     fn request(&self, options: &Options) -> Result<Request, Failure> {
-        let wrong = |message: String| Err(Failure::new(Code::MessageProcessingError, message));
-        let mut request = self.shared.defaults.clone();
-        if options.prompt.as_ref().is_some_and(|prompt| !prompt.is_empty()) {
-            return wrong("prompt: not supported by this server yet".into());
-        }
-        if let Some(language) = &options.language {
-            request.language = Some(language.to_lowercase());
-        }
-        match options.task {
-            Some(TaskName::Transcribe) => request.task = Some(Task::Transcribe),
-            Some(TaskName::Translate) => request.task = Some(Task::Translate),
-            None => {}
-        }
-        match options.timestamps {
-            Some(TimestampsName::None) => request.timestamps = false,
-            Some(TimestampsName::Segment) => request.timestamps = true,
-            Some(TimestampsName::Word) => {
-                return wrong("timestamps: word is not supported by this server yet".into());
-            }
-            None => {}
-        }
-        if let Some(orthography) = options.orthography {
-            request.orthography = orthography;
-        }
-        if let Some(beams) = options.beam_size {
-            let most = request.search.beams;
-            if !(1..=most).contains(&beams) {
-                return wrong(format!("beam_size: must be 1 to {most}"));
-            }
-            request.search.beams = beams;
-        }
-        Ok(request)
+        request(options, &self.shared.defaults)
     }
 
     async fn upload_start(&self, start: UploadStart, options: Options) -> Result<(), Failure> {

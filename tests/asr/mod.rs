@@ -1,6 +1,7 @@
 //! The engine on human voices: the demo checkpoint, converted by us.
 
 mod kernels;
+mod prompt;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -155,7 +155,8 @@ async fn options_are_those_of_the_message() {
     message["beam_size"] = json!(1);
     message["language"] = json!("EN");
     message["task"] = json!("transcribe");
-    message["prompt"] = json!("");
+    message["prompt"] = json!("one two three");
+    message["options"] = json!({ "temperature": 0.0 });
     message["something_new"] = json!({ "from": "the future" });
     client.send(message).await;
     let answer = client.answer().await;

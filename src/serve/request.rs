@@ -1,0 +1,52 @@
+//! What a message asks for, over the server's own settings.
+
+use super::failure::Failure;
+use super::protocol::{Code, Options, TaskName, TimestampsName};
+use crate::asr::recognizer::Task;
+use crate::asr::transcriber::Request;
+
+/// The highest temperature: beyond it, what is drawn has little to do with what was said.
+const MAX_TEMPERATURE: f32 = 1.0;
+
+/// How a message wants its audio to be decoded; `defaults` holds where it is silent, and has the most beams that it may
+/// ask for.
+pub(super) fn request(options: &Options, defaults: &Request) -> Result<Request, Failure> {
+    let wrong = |message: String| Err(Failure::new(Code::MessageProcessingError, message));
+    let mut request = defaults.clone();
+    if let Some(prompt) = &options.prompt {
+        request.prompt.clone_from(prompt);
+    }
+    if let Some(language) = &options.language {
+        request.language = Some(language.to_lowercase());
+    }
+    match options.task {
+        Some(TaskName::Transcribe) => request.task = Some(Task::Transcribe),
+        Some(TaskName::Translate) => request.task = Some(Task::Translate),
+        None => {}
+    }
+    match options.timestamps {
+        Some(TimestampsName::None) => request.timestamps = false,
+        Some(TimestampsName::Segment) => request.timestamps = true,
+        Some(TimestampsName::Word) => {
+            return wrong("timestamps: word is not supported by this server yet".into());
+        }
+        None => {}
+    }
+    if let Some(orthography) = options.orthography {
+        request.orthography = orthography;
+    }
+    if let Some(beams) = options.beam_size {
+        let most = request.search.beams;
+        if !(1..=most).contains(&beams) {
+            return wrong(format!("beam_size: must be 1 to {most}"));
+        }
+        request.search.beams = beams;
+    }
+    if let Some(temperature) = options.temperature {
+        if !(0.0..=MAX_TEMPERATURE).contains(&temperature) {
+            return wrong(format!("temperature: must be 0 to {MAX_TEMPERATURE}"));
+        }
+        request.search.temperature = temperature;
+    }
+    Ok(request)
+}
