@@ -1,9 +1,11 @@
 //! Command line and environment: one typed, checked configuration.
 
 mod convert;
+mod output;
 mod serve;
 
 pub use convert::{ConvertCommand, EvalText};
+pub use output::{Format, OutputArgs};
 pub use serve::{ServeArgs, TlsFiles};
 
 use std::ffi::OsString;
@@ -75,9 +77,9 @@ pub struct TranscribeArgs {
     /// Audio files: WAV, MP3, FLAC, Ogg Vorbis, M4A and others; the content counts, not the name.
     #[arg(required = true, value_name = "FILE")]
     pub files: Vec<PathBuf>,
-    /// How the result is written, on standard output.
-    #[arg(long, value_enum, default_value_t)]
-    pub format: Format,
+    /// The results.
+    #[command(flatten)]
+    pub output: OutputArgs,
     /// Where the files go instead: a running server (ws:// or wss://HOST:PORT). Its model is used;
     /// --language, --task, --timestamps, --orthography, --prompt, --temperature and --beam-size are sent along.
     #[arg(long, env = "IMESLI_SERVER", value_name = "URL")]
@@ -91,6 +93,14 @@ pub struct TranscribeArgs {
     /// The decoding.
     #[command(flatten)]
     pub decode: DecodeArgs,
+}
+
+impl TranscribeArgs {
+    /// Whether to ask for times: subtitles are nothing without.
+    pub fn timestamps(&self) -> bool {
+        let subtitles = !matches!(self.output.format, Format::Text | Format::Json);
+        self.decode.timestamps.map_or(subtitles, |wanted| wanted == Timestamps::Segment)
+    }
 }
 
 /// Which model, and how much of the machine it gets.
@@ -165,9 +175,10 @@ pub struct DecodeArgs {
     /// Text that the model takes for what was said before: names and spellings to go by.
     #[arg(long, env = "IMESLI_PROMPT", value_name = "TEXT", default_value = "", hide_default_value = true)]
     pub prompt: String,
-    /// The times that the model writes between stretches of text. Many fine-tuned models can't.
-    #[arg(long, value_enum, default_value_t)]
-    pub timestamps: Timestamps,
+    /// The times that the model writes between stretches of text. Many fine-tuned models can't [default: none;
+    /// segment for subtitles].
+    #[arg(long, value_enum)]
+    pub timestamps: Option<Timestamps>,
     /// The spelling that the text is brought to. kabyle: ɛ and ɣ for Greek and Cyrillic look-alikes, composed
     /// dotted letters.
     #[arg(long, env = "IMESLI_ORTHOGRAPHY", value_enum, default_value_t)]
@@ -194,7 +205,7 @@ impl DecodeArgs {
                 TaskArg::Translate => Task::Translate,
             }),
             prompt: self.prompt.clone(),
-            timestamps: self.timestamps == Timestamps::Segment,
+            timestamps: self.timestamps == Some(Timestamps::Segment),
             orthography: self.orthography,
             search: SearchOptions {
                 beams: usize::from(self.beam_size),
@@ -204,16 +215,6 @@ impl DecodeArgs {
             },
         }
     }
-}
-
-/// The result's format.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
-pub enum Format {
-    /// The text alone, a line for each file.
-    #[default]
-    Text,
-    /// A JSON object for each file, one on a line.
-    Json,
 }
 
 /// Which times the result carries.

@@ -7,6 +7,7 @@
 //!   states, and the stitching of the windows' texts.
 //! - [`serve`]: the WebSocket server around them: connections, the protocol, uploads, TLS, limits.
 //! - [`checkpoint`]: a Hugging Face checkpoint in, a quantized GGML file out.
+//! - [`subtitle`]: text with times as subtitle files.
 //! - [`text`]: the spelling of the user's language brought to its standard.
 //! - [`error`]: the one error type of `audio` and `asr`.
 //!
@@ -27,5 +28,6 @@ pub mod logging;
 pub mod memory;
 pub mod report;
 pub mod serve;
+pub mod subtitle;
 pub mod text;
 pub mod transcribe;

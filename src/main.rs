@@ -23,7 +23,7 @@ fn main() -> ExitCode {
         Some(Command::Transcribe(args)) => match transcribe::run(&args, &mut std::io::stdout().lock()) {
             Ok(Outcome::Fine) => ExitCode::SUCCESS,
             Ok(Outcome::SomeFailed) => ExitCode::from(1),
-            Ok(Outcome::UnusableCheckpoint) => ExitCode::from(2),
+            Ok(Outcome::UnusableCheckpoint | Outcome::WrongArguments) => ExitCode::from(2),
             Err(error) => {
                 tracing::error!("{error:#}");
                 ExitCode::from(1)

@@ -19,6 +19,7 @@ const ORDER: &[&str] = &[
     "serve",
     "asr",
     "audio",
+    "subtitle",
     "text",
     "error",
 ];

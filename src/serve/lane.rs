@@ -12,6 +12,7 @@ use super::budget::Reservation;
 use super::failure::Failure;
 use super::outbox::Outbox;
 use super::protocol::{Code, Id, Segment, ServerMessage, State, TimestampsName, Transcription};
+use super::request::Subtitles;
 use super::spool::Spool;
 use super::{Shared, Stage, base64};
 use crate::asr::pool::Permit;
@@ -19,6 +20,7 @@ use crate::asr::recognizer::Cancel;
 use crate::asr::transcriber::{Progress, Request, Timings, Transcript};
 use crate::audio::samples::Samples;
 use crate::error::{Error, Result as AsrResult};
+use crate::subtitle::Passage;
 
 /// A job: what to do, or why it is refused, which is said in its turn.
 #[derive(Debug)]
@@ -32,6 +34,8 @@ pub(super) struct Job {
 pub(super) struct Work {
     pub(super) source: Source,
     pub(super) request: Request,
+    /// A subtitle file to be made of it.
+    pub(super) subtitles: Option<Subtitles>,
     /// Admission, from the moment the job was asked for.
     pub(super) permit: Permit,
     /// The share of memory or disk that the source takes.
@@ -105,6 +109,7 @@ struct Worker {
 /// What became of a job, for the log.
 struct Outcome {
     transcript: Transcript,
+    formatted: Option<String>,
     load: Duration,
 }
 
@@ -129,7 +134,7 @@ impl Worker {
             self.log(&audio_id, waited, begun.elapsed(), &result);
             match result {
                 Ok(outcome) => {
-                    let answer = answer(audio_id, outcome.transcript, waited, begun.elapsed());
+                    let answer = answer(audio_id, outcome, waited, begun.elapsed());
                     self.outbox.send(ServerMessage::Transcription(Box::new(answer))).await;
                 }
                 Err(failure) => self.outbox.fail(failure.about(&audio_id)).await,
@@ -171,7 +176,9 @@ impl Worker {
         let transcribe = &self.shared.transcriber;
         let transcript = transcribe.transcribe(samples, &work.request, work.permit, &cancel, progress).await;
         let transcript = transcript.map_err(|error| Failure::at(Code::TranscriptionError, &error))?;
-        Ok(Outcome { transcript, load })
+        let write = |(format, layout): Subtitles| format.write(&passages(&transcript), layout);
+        let formatted = work.subtitles.map(write);
+        Ok(Outcome { transcript, formatted, load })
     }
 
     /// The bytes of the audio file.
@@ -207,7 +214,7 @@ impl Worker {
     fn log(&self, audio_id: &Id, waited: Duration, took: Duration, result: &Result<Outcome, Failure>) {
         let connection = self.connection;
         match result {
-            Ok(Outcome { transcript, load }) => {
+            Ok(Outcome { transcript, load, .. }) => {
                 let Timings { queued, encode, decode } = transcript.timings;
                 tracing::info!(
                     connection,
@@ -247,7 +254,18 @@ fn rounded(seconds: f64) -> f64 {
     (seconds * 1000.0).round() / 1000.0
 }
 
-fn answer(audio_id: Id, transcript: Transcript, waited: Duration, took: Duration) -> Transcription {
+fn passages(transcript: &Transcript) -> Vec<Passage> {
+    let passage = |segment: &crate::asr::segment::Segment| Passage {
+        start: segment.start,
+        end: segment.end,
+        text: segment.text.clone(),
+        words: Vec::new(),
+    };
+    transcript.segments.iter().map(passage).collect()
+}
+
+fn answer(audio_id: Id, outcome: Outcome, waited: Duration, took: Duration) -> Transcription {
+    let Outcome { transcript, formatted, .. } = outcome;
     let (raw, raw_segments) = transcript.raw.map(|raw| (raw.text, raw.segments)).unzip();
     let mut raw_segments = raw_segments.unwrap_or_default().into_iter();
     let segments = transcript.segments.into_iter();
@@ -271,6 +289,7 @@ fn answer(audio_id: Id, transcript: Transcript, waited: Duration, took: Duration
                 raw_text: raw_segments.next(),
             })
             .collect(),
+        formatted,
         unended: transcript.unended,
         queue_seconds: rounded((waited + queued).as_secs_f64()),
         processing_seconds: rounded(took.saturating_sub(queued).as_secs_f64()),

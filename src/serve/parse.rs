@@ -60,8 +60,18 @@ fn has(fields: &Map<String, Value>, code: Code, names: &[&str]) -> Result<(), Fa
 }
 
 /// The fields of [`Options`].
-const OPTIONS: [&str; 7] =
-    ["language", "task", "prompt", "timestamps", "orthography", "beam_size", "temperature"];
+const OPTIONS: [&str; 10] = [
+    "language",
+    "task",
+    "prompt",
+    "timestamps",
+    "orthography",
+    "beam_size",
+    "temperature",
+    "response_format",
+    "max_line_chars",
+    "max_lines",
+];
 
 /// The options of a message: fields of its own or, without doubt about what is one, in an object `options`, where an
 /// unknown name is an error. Beside the audio it is not: who knows what else clients send.

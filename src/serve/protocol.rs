@@ -84,6 +84,26 @@ pub struct Options {
     pub beam_size: Option<usize>,
     /// 0 for the likeliest text, up to 1.
     pub temperature: Option<f32>,
+    /// A subtitle file to be made of the segments, in `formatted`.
+    pub response_format: Option<ResponseFormat>,
+    /// Columns in a line of it.
+    pub max_line_chars: Option<usize>,
+    /// Lines in a cue of it.
+    pub max_lines: Option<usize>,
+}
+
+/// `response_format`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ResponseFormat {
+    /// No file.
+    Json,
+    /// SubRip.
+    Srt,
+    /// WebVTT.
+    Vtt,
+    /// Tab-separated values.
+    Tsv,
 }
 
 /// `task`.
@@ -247,6 +267,9 @@ pub struct Transcription {
     pub decoded: f64,
     /// Stretches of the text with their times.
     pub segments: Vec<Segment>,
+    /// The file that was asked for by `response_format`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub formatted: Option<String>,
     /// Windows in which the model came to no end: their text may lack something.
     pub unended: usize,
     /// Seconds of waiting: for earlier audio of this connection, and for a free state.

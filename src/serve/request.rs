@@ -1,9 +1,16 @@
 //! What a message asks for, over the server's own settings.
 
 use super::failure::Failure;
-use super::protocol::{Code, Options, TaskName, TimestampsName};
+use super::protocol::{Code, Options, ResponseFormat, TaskName, TimestampsName};
 use crate::asr::recognizer::Task;
 use crate::asr::transcriber::Request;
+use crate::subtitle::{Format, Layout};
+
+/// A subtitle file to be made, and how it is laid out.
+pub(super) type Subtitles = (Format, Layout);
+
+/// Lines narrower than this hold hardly a word.
+const MIN_LINE_CHARS: usize = 8;
 
 /// The highest temperature: beyond it, what is drawn has little to do with what was said.
 const MAX_TEMPERATURE: f32 = 1.0;
@@ -25,6 +32,8 @@ pub(super) fn request(options: &Options, defaults: &Request) -> Result<Request, 
         None => {}
     }
     match options.timestamps {
+        // Subtitles are nothing without times.
+        None if subtitles(options)?.is_some() => request.timestamps = true,
         Some(TimestampsName::None) => request.timestamps = false,
         Some(TimestampsName::Segment) => request.timestamps = true,
         Some(TimestampsName::Word) => {
@@ -49,4 +58,27 @@ pub(super) fn request(options: &Options, defaults: &Request) -> Result<Request, 
         request.search.temperature = temperature;
     }
     Ok(request)
+}
+
+/// The subtitle file that a message asks for.
+pub(super) fn subtitles(options: &Options) -> Result<Option<Subtitles>, Failure> {
+    let wrong = |message: String| Err(Failure::new(Code::MessageProcessingError, message));
+    let default = Layout::default();
+    let layout = Layout {
+        max_line_chars: options.max_line_chars.unwrap_or(default.max_line_chars),
+        max_lines: options.max_lines.unwrap_or(default.max_lines),
+    };
+    if layout.max_line_chars < MIN_LINE_CHARS {
+        return wrong(format!("max_line_chars: must be {MIN_LINE_CHARS} or more"));
+    }
+    if layout.max_lines == 0 {
+        return wrong("max_lines: must be 1 or more".to_owned());
+    }
+    let format = match options.response_format {
+        None | Some(ResponseFormat::Json) => return Ok(None),
+        Some(ResponseFormat::Srt) => Format::Srt,
+        Some(ResponseFormat::Vtt) => Format::Vtt,
+        Some(ResponseFormat::Tsv) => Format::Tsv,
+    };
+    Ok(Some((format, layout)))
 }

@@ -19,7 +19,7 @@ use super::parse::parse;
 use super::protocol::{
     Audio, ClientMessage, Code, Id, Options, ServerMessage, State, UploadChunk, UploadComplete, UploadStart,
 };
-use super::request::request;
+use super::request::{Subtitles, request, subtitles};
 use super::socket::Connection;
 use super::upload::{Uploads, check_name};
 use super::{Shared, Stage};
@@ -211,12 +211,12 @@ impl Session {
 
     fn audio(&self, audio: Audio, options: &Options) -> Result<(), Failure> {
         let audio_id = audio.audio_id.unwrap_or_else(Id::random);
-        let request = self.request(options).map_err(|failure| failure.about(&audio_id))?;
+        let wanted = self.request(options).map_err(|failure| failure.about(&audio_id))?;
         if !self.lane.has_room() {
             return Err(self.too_many().about(&audio_id));
         }
         let source = Source::Message { format: audio.format, audio_data: audio.audio_data };
-        let work = self.admit(source, request);
+        let work = self.admit(source, wanted);
         self.lane.submit(Job { audio_id, work });
         Ok(())
     }
@@ -230,7 +230,11 @@ impl Session {
     }
 
     /// A place in the queue for a job and for its bytes, or why there is none.
-    fn admit(&self, source: Source, request: Request) -> Result<Work, Failure> {
+    fn admit(
+        &self,
+        source: Source,
+        (request, subtitles): (Request, Option<Subtitles>),
+    ) -> Result<Work, Failure> {
         if self.shared.stage() != Stage::Running {
             return Err(Failure::shutting_down());
         }
@@ -241,12 +245,12 @@ impl Session {
         let held = self.shared.memory.reserve(size).ok_or_else(no_memory)?;
         let admitted = self.shared.transcriber.admit();
         let permit = admitted.map_err(|error| Failure::at(Code::TranscriptionError, &error))?;
-        Ok(Work { source, request, permit, held })
+        Ok(Work { source, request, subtitles, permit, held })
     }
 
     /// How a message wants its audio to be decoded.
-    fn request(&self, options: &Options) -> Result<Request, Failure> {
-        request(options, &self.shared.defaults)
+    fn request(&self, options: &Options) -> Result<(Request, Option<Subtitles>), Failure> {
+        Ok((request(options, &self.shared.defaults)?, subtitles(options)?))
     }
 
     async fn upload_start(&self, start: UploadStart, options: Options) -> Result<(), Failure> {
@@ -296,13 +300,13 @@ impl Session {
         let name = id.clone();
         let whole = self.uploads(move |uploads| uploads.finish(&name)).await?;
         let options = if options == Options::default() { whole.options } else { options };
-        let request = self.request(&options)?;
+        let (request, subtitles) = self.request(&options)?;
         let message = "Upload complete, processing audio...".to_owned();
         self.outbox.send(ServerMessage::UploadComplete { upload_id: id.clone(), message }).await;
         let source = Source::Upload(whole.spool);
         self.lane.submit(Job {
             audio_id: id,
-            work: Ok(Work { source, request, permit, held: whole.reservation }),
+            work: Ok(Work { source, request, subtitles, permit, held: whole.reservation }),
         });
         Ok(())
     }

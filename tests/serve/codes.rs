@@ -18,6 +18,12 @@ async fn messages_that_make_no_sense_get_a_code_and_no_state() {
         (r#"{"type":"audio","audio_data":"","task":"sing"}"#, "MESSAGE_PROCESSING_ERROR", "task"),
         (r#"{"type":"audio","audio_data":"","timestamps":"word"}"#, "MESSAGE_PROCESSING_ERROR", "timestamps"),
         (r#"{"type":"audio","audio_data":"","beam_size":6}"#, "MESSAGE_PROCESSING_ERROR", "beam_size"),
+        (
+            r#"{"type":"audio","audio_data":"","response_format":"doc"}"#,
+            "MESSAGE_PROCESSING_ERROR",
+            "response_format",
+        ),
+        (r#"{"type":"audio","audio_data":"","max_lines":0}"#, "MESSAGE_PROCESSING_ERROR", "max_lines"),
         (r#"{"type":"audio","audio_data":"","temperature":1.5}"#, "MESSAGE_PROCESSING_ERROR", "temperature"),
         (
             r#"{"type":"audio","audio_data":"","options":{"beams":1}}"#,

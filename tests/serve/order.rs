@@ -167,6 +167,32 @@ async fn options_are_those_of_the_message() {
 }
 
 #[tokio::test]
+async fn subtitles_come_beside_the_text() {
+    let server = Server::start(Setup::default()).await;
+    let mut client = server.client().await;
+    for (format, begins) in
+        [("srt", "1\n00:00:0"), ("vtt", "WEBVTT\n\n00:00:0"), ("tsv", "start\tend\ttext\n")]
+    {
+        let mut message = audio(format, &encoded(3));
+        message["response_format"] = json!(format);
+        message["max_line_chars"] = json!(20);
+        client.send(message).await;
+        let answer = client.answer().await;
+        let formatted = answer["formatted"].as_str().unwrap();
+        assert!(formatted.starts_with(begins), "{answer}");
+        assert!(formatted.contains(SAID[3].1.split(' ').next().unwrap()));
+        assert_eq!(answer["timestamps"], "segment");
+        if format != "tsv" {
+            assert!(formatted.lines().all(|line| line.contains("-->") || line.len() <= 20), "{formatted}");
+        }
+    }
+    let mut message = audio("json", &encoded(0));
+    message["response_format"] = json!("json");
+    client.send(message).await;
+    assert_eq!(client.answer().await.get("formatted"), None);
+}
+
+#[tokio::test]
 async fn base64_is_read_as_python_reads_it() {
     let server = Server::start(Setup::default()).await;
     let mut client = server.client().await;
