@@ -106,7 +106,8 @@ impl TranscribeArgs {
 /// Which model, and how much of the machine it gets.
 #[derive(Debug, Clone, Args)]
 pub struct ModelArgs {
-    /// A checkpoint folder as training left it, a weight file, or a GGML file.
+    /// A checkpoint folder as training left it, a weight file, a GGML file, or hf:OWNER/NAME (or
+    /// hf:OWNER/NAME@REVISION), which is downloaded.
     #[arg(long, env = "IMESLI_CHECKPOINT", default_value = "./checkpoint", value_name = "PATH")]
     pub checkpoint: PathBuf,
     /// The type of the weights to use, and to convert to if that has not been done [default: q8_0, or what is there].

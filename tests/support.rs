@@ -1,6 +1,7 @@
 //! What several tests need: the demo checkpoint, converted once for each type.
 
 use std::collections::HashMap;
+use std::ffi::OsStr;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, Command, Stdio};
@@ -78,8 +79,18 @@ pub(crate) struct Running {
 impl Running {
     /// Starts `imesli` with a checkpoint on a port of its own, and waits until it listens.
     pub(crate) fn start(checkpoint: &Path, arguments: &[&str]) -> Self {
+        Self::with_environment(checkpoint, arguments, &[])
+    }
+
+    /// The same with these variables.
+    pub(crate) fn with_environment(
+        checkpoint: &Path,
+        arguments: &[&str],
+        environment: &[(&str, &OsStr)],
+    ) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_imesli"));
         command.args(["--port", "0", "--checkpoint"]).arg(checkpoint).args(arguments);
+        command.envs(environment.iter().copied());
         command.env("IMESLI_THREADS", "1").env_remove("RUST_LOG").stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let mut log = BufReader::new(child.stderr.take().unwrap());

@@ -9,6 +9,7 @@ use clap::Args;
 
 use super::convert::{Converted, Options, convert_all};
 use super::error::{self, Error};
+use super::hub;
 use super::inspect::inspect;
 use super::quantize::{QuantType, QuantTypeParser};
 use super::resolve::DEFAULT_TYPE;
@@ -16,7 +17,8 @@ use super::resolve::DEFAULT_TYPE;
 /// Turns a Whisper checkpoint into GGML files.
 #[derive(Debug, Clone, Args)]
 pub struct ConvertArgs {
-    /// The checkpoint: a folder as training left it, a weight file (OpenAI's .pt, for example), or a GGML file
+    /// The checkpoint: a folder as training left it, a weight file (OpenAI's .pt, for example), a GGML file, or
+    /// hf:OWNER/NAME (or hf:OWNER/NAME@REVISION), which is downloaded
     #[arg(long, value_name = "PATH", required_unless_present = "inspect")]
     pub checkpoint: Option<PathBuf>,
     /// For a LoRA adapter: the model that it was trained on [default: the folder that the adapter names]
@@ -40,6 +42,22 @@ pub struct ConvertArgs {
     /// Print the report as JSON: that of --inspect, or that of --eval with all texts
     #[arg(long, requires = "report")]
     pub json: bool,
+}
+
+impl ConvertArgs {
+    /// The same with what is named at a hub fetched, so that it is the same through all that follows.
+    ///
+    /// # Errors
+    /// The code to exit with; what went wrong has been said.
+    pub fn fetched(&self) -> Result<Self, ExitCode> {
+        let local = |named: &Option<PathBuf>| named.as_deref().map(hub::local).transpose();
+        let fetch = || {
+            let (checkpoint, base) = (local(&self.checkpoint)?, local(&self.base)?.map(|base| base.path));
+            let base = base.or_else(|| checkpoint.as_ref()?.base.clone());
+            Ok(Self { checkpoint: checkpoint.map(|found| found.path), base, ..self.clone() })
+        };
+        fetch().map_err(|error| said(&error))
+    }
 }
 
 /// Converts, says on stderr what came of it, and hands on what was made, one for each type.
@@ -81,7 +99,7 @@ fn said(error: &Error) -> ExitCode {
 
 /// Whether it is usable.
 fn print(path: &Path, json: bool) -> error::Result<bool> {
-    let report = inspect(path)?;
+    let report = inspect(&hub::local(path)?.path)?;
     let mut out = std::io::stdout().lock();
     let written = if json {
         serde_json::to_writer_pretty(&mut out, &report).map_err(Into::into).and_then(|()| writeln!(out))

@@ -270,6 +270,9 @@ pub enum Error {
         /// What is wrong.
         fact: String,
     },
+    /// A checkpoint that could not be fetched from a hub.
+    #[error(transparent)]
+    Hub(#[from] super::hub::Failure),
     /// A fault of the converter itself.
     #[error("{}: internal error: {fact}", path.display())]
     Internal {

@@ -14,16 +14,16 @@ use super::read::{Weights, is_torch, shards};
 use super::tokenizer;
 
 /// Whole models, the first that is there.
-const WEIGHTS: [&str; 4] = [
+pub(super) const WEIGHTS: [&str; 4] = [
     "model.safetensors",
     "model.safetensors.index.json",
     "pytorch_model.bin",
     "pytorch_model.bin.index.json",
 ];
 /// What a trainer keeps beside the model, under the ending of OpenAI's files.
-const TRAINERS: [&str; 3] = ["optimizer.pt", "scheduler.pt", "scaler.pt"];
+pub(super) const TRAINERS: [&str; 3] = ["optimizer.pt", "scheduler.pt", "scaler.pt"];
 /// Files beside the weights that a conversion depends on.
-const SIDE_FILES: [&str; 6] = [
+pub(super) const SIDE_FILES: [&str; 6] = [
     "config.json",
     "generation_config.json",
     "vocab.json",

@@ -114,7 +114,7 @@ impl Adapter {
             return Ok(path);
         }
         Err(wrong(format!(
-            "its base model `{name}` is not a folder here; name the folder with `imesli convert --base DIR`"
+            "its base model `{name}` is not a folder here; name it with `imesli convert --base DIR` or `--base hf:OWNER/NAME`"
         )))
     }
 

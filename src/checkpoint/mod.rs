@@ -3,6 +3,7 @@
 //! In the order in which a conversion goes through them:
 //!
 //! - [`resolve`](mod@resolve): from `--checkpoint` to a file that can be loaded.
+//! - [`hub`](mod@hub): checkpoints that are on no disk yet.
 //! - [`convert`](mod@convert): the conductor of one conversion.
 //! - `material`: what is converted, from a checkpoint or from another GGML file.
 //! - `input`: which files belong to a checkpoint, opened and read as one.
@@ -24,6 +25,7 @@ mod encode;
 pub mod error;
 mod generation;
 mod ggml;
+pub mod hub;
 mod input;
 pub mod inspect;
 mod languages;

@@ -9,6 +9,7 @@ use flate2::Crc;
 use super::convert::{Options, convert};
 use super::error::{Error, Result};
 use super::generation::check_ids;
+use super::hub::{self, Local};
 use super::input::{self, Located};
 use super::material::float_ggml;
 use super::profile::{Profile, source_files};
@@ -31,6 +32,8 @@ pub struct Resolved {
 
 /// Finds the GGML file for `--checkpoint`, and makes it where it has to be made.
 ///
+/// A checkpoint of a hub is fetched first, and is then a folder like any other.
+///
 /// A file is taken as it is. In a folder, a GGML file goes first: of the type asked for; where none is
 /// asked for, of [`DEFAULT_TYPE`], else the newest. It is made again when the files it was made from
 /// have changed since (its profile knows them). Without one, the weights are converted, into the folder
@@ -40,7 +43,8 @@ pub struct Resolved {
 /// # Errors
 /// Every [`Error`].
 pub fn resolve(path: &Path, quantize: Option<QuantType>) -> Result<Resolved> {
-    resolve_with_cache(path, quantize, cache_root().as_deref())
+    let Local { path, base } = hub::local(path)?;
+    resolve_with(&path, base, quantize, cache_root().as_deref())
 }
 
 /// [`resolve`] with another folder in place of the user's cache folder.
@@ -49,6 +53,15 @@ pub fn resolve(path: &Path, quantize: Option<QuantType>) -> Result<Resolved> {
 /// Every [`Error`].
 pub fn resolve_with_cache(
     path: &Path,
+    quantize: Option<QuantType>,
+    cache: Option<&Path>,
+) -> Result<Resolved> {
+    resolve_with(path, None, quantize, cache)
+}
+
+fn resolve_with(
+    path: &Path,
+    base: Option<PathBuf>,
     quantize: Option<QuantType>,
     cache: Option<&Path>,
 ) -> Result<Resolved> {
@@ -65,7 +78,7 @@ pub fn resolve_with_cache(
         if weights.is_none() {
             return load(&found.path);
         }
-        let (state, base) = state_of(&found.path, path)?;
+        let (state, made_with) = state_of(&found.path, path)?;
         match state {
             State::Current => match load(&found.path) {
                 Err(Error::Ggml { fact, .. }) if Profile::path_for(&found.path).exists() => {
@@ -76,10 +89,10 @@ pub fn resolve_with_cache(
             State::Old => tracing::info!("{}: the checkpoint has changed since", found.path.display()),
         }
         let ty = QuantType::ALL.into_iter().find(|ty| ty.name() == found.type_name);
-        return make(path, base, ty.unwrap_or(DEFAULT_TYPE), Some(found.path.clone()), cache);
+        return make(path, base.or(made_with), ty.unwrap_or(DEFAULT_TYPE), Some(found.path.clone()), cache);
     }
     if weights.is_some() {
-        return make(path, None, quantize.unwrap_or(DEFAULT_TYPE), None, cache);
+        return make(path, base, quantize.unwrap_or(DEFAULT_TYPE), None, cache);
     }
     match quantize {
         Some(wanted) if float_ggml(path).is_some() => make(path, None, wanted, None, cache),

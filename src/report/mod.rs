@@ -58,6 +58,10 @@ fn convert(args: &ConvertCommand, myself: &[&str]) -> Result<ExitCode, Failure> 
     // A mistake in what is to be tried shows before the work of a conversion.
     probe::check(&args.probe).map_err(Failure::Argument)?;
     let clips = args.eval.as_deref().map(manifest::read).transpose().map_err(Failure::Argument)?;
+    let args = &match args.convert.fetched() {
+        Ok(convert) => ConvertCommand { convert, ..args.clone() },
+        Err(code) => return Ok(code),
+    };
     let mut made: Vec<Converted> = match checkpoint::cli::made(&args.convert) {
         Ok(made) => made,
         Err(code) => return Ok(code),

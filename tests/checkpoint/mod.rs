@@ -10,6 +10,7 @@ mod adapters;
 mod convert;
 mod generations;
 mod hostile;
+mod hub;
 mod inputs;
 mod inspect;
 mod model;

@@ -6,6 +6,8 @@ pub mod config;
 pub mod error;
 #[path = "../../../src/checkpoint/ggml.rs"]
 pub mod ggml;
+#[path = "../../../src/checkpoint/hub/error.rs"]
+pub mod hub;
 #[path = "../../../src/checkpoint/mel.rs"]
 pub mod mel;
 #[path = "../../../src/checkpoint/names.rs"]

@@ -1,6 +1,6 @@
 //! Shards: an index in JSON that says which tensor is in which file.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
@@ -18,13 +18,12 @@ fn wrong(path: &Path, fact: String) -> Error {
     Error::Index { path: path.to_path_buf(), fact }
 }
 
-/// Which tensor is in which shard, and the shards' paths, by name.
-fn read(path: &Path) -> Result<(BTreeMap<String, String>, BTreeMap<String, PathBuf>)> {
+/// Which tensor is in which shard.
+fn tensors(path: &Path) -> Result<BTreeMap<String, String>> {
     let index = read_json(path, MAX_INDEX_BYTES)?;
     let map = index.get("weight_map").and_then(Value::as_object);
     let map = map.ok_or_else(|| wrong(path, "no `weight_map` in it".into()))?;
-    let dir = path.parent().unwrap_or(Path::new(""));
-    let (mut tensors, mut files) = (BTreeMap::new(), BTreeMap::new());
+    let mut tensors = BTreeMap::new();
     for (tensor, file) in map {
         let Some(file) = file.as_str() else {
             return Err(wrong(path, format!("tensor `{tensor}` is in {file}, which is no file name")));
@@ -37,11 +36,24 @@ fn read(path: &Path) -> Result<(BTreeMap<String, String>, BTreeMap<String, PathB
             ));
         }
         tensors.insert(tensor.clone(), file.to_string());
-        files.insert(file.to_string(), dir.join(file));
     }
-    if files.len() > MAX_SHARDS {
-        return Err(wrong(path, format!("{} shards; at most {MAX_SHARDS} are read", files.len())));
+    let shards = tensors.values().collect::<BTreeSet<_>>().len();
+    if shards > MAX_SHARDS {
+        return Err(wrong(path, format!("{shards} shards; at most {MAX_SHARDS} are read")));
     }
+    Ok(tensors)
+}
+
+/// The files that an index names, there or not.
+pub(crate) fn shard_names(path: &Path) -> Result<BTreeSet<String>> {
+    Ok(tensors(path)?.into_values().collect())
+}
+
+/// Which tensor is in which shard, and the shards' paths, by name. All must be there.
+fn read(path: &Path) -> Result<(BTreeMap<String, String>, BTreeMap<String, PathBuf>)> {
+    let tensors = tensors(path)?;
+    let dir = path.parent().unwrap_or(Path::new(""));
+    let files: BTreeMap<_, _> = tensors.values().map(|file| (file.clone(), dir.join(file))).collect();
     if let Some((name, _)) = files.iter().find(|(_, file)| file.symlink_metadata().is_err()) {
         let tensors = tensors.values().filter(|file| *file == name).count();
         return Err(wrong(path, format!("shard `{name}` with {tensors} tensors is not there")));

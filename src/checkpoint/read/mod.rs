@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 use half::{bf16, f16};
 
 use super::error::{Error, Result};
-pub(crate) use index::shards;
+pub(crate) use index::{shard_names, shards};
 pub(crate) use merged::Merged;
 use place::{Gather, Place};
 pub(crate) use torch::is_torch;
