@@ -21,7 +21,7 @@ pub struct ConvertArgs {
     /// hf:OWNER/NAME (or hf:OWNER/NAME@REVISION), which is downloaded
     #[arg(long, value_name = "PATH", required_unless_present = "inspect")]
     pub checkpoint: Option<PathBuf>,
-    /// For a LoRA adapter: the model that it was trained on [default: the folder that the adapter names]
+    /// For a LoRA adapter: the model that it was trained on, also hf:OWNER/NAME [default: the one that it names]
     #[arg(long, value_name = "DIR")]
     pub base: Option<PathBuf>,
     /// The type of the weights; several, separated by commas, are made in one pass

@@ -161,7 +161,8 @@ fn progress(file: &Described, have: u64) -> ProgressBar {
     let mega = |bytes: u64| bytes as f64 / 1e6;
     tracing::info!("downloading {}: {:.0} of {:.0} MB are here", file.name, mega(have), mega(size));
     let bar = ProgressBar::new(size).with_message(file.name.clone()).with_position(have);
-    let template = "{msg} [{bar:40}] {bytes} of {total_bytes}, {bytes_per_sec}, {eta} left";
+    let template =
+        "{msg} [{bar:40}] {decimal_bytes} of {decimal_total_bytes}, {decimal_bytes_per_sec}, {eta} left";
     match ProgressStyle::with_template(template) {
         Ok(style) => bar.with_style(style),
         Err(_) => bar,
