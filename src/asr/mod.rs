@@ -3,11 +3,13 @@
 //! - [`model`]: whisper.cpp's tensors; names `whisper_rs`.
 //! - [`search`] and [`rules`]: which tokens follow. Pure.
 //! - [`vocabulary`] and [`segment`]: tokens to text and times; [`tokenize`]: text to tokens. Pure.
+//! - [`alignment`]: when each token was said. Pure.
 //! - [`recognizer`]: one window through one state.
 //! - [`pool`]: states on threads of their own, one bounded queue in front.
 //! - [`stitch`]: the windows' texts joined. Pure.
 //! - [`transcriber`]: the conductor; a recording in, its transcript out.
 
+pub mod alignment;
 pub mod model;
 pub mod pool;
 pub mod recognizer;

@@ -63,7 +63,20 @@ imesli_replace(ggml/src/ggml-cpu/llamafile/sgemm.cpp
 #if defined(__AVX2__) || defined(__AVX512F__) || defined(__AVX__)
         tinyBLAS_Q0_AVX<block_q8_0, block_q8_0, float> tb{")
 
-# 3. Our functions, compiled as the last part of whisper.cpp's own unit, so that they see its static ones. A
+# 3. Cross-attention weights beside flash attention, for the heads that word times want (alignment.h). No logits are
+# wanted with them: those of one token are computed, and none are kept.
+imesli_replace(src/whisper.cpp "static struct ggml_cgraph * whisper_build_graph_decoder("
+    "#include \"${CMAKE_CURRENT_LIST_DIR}/alignment.h\"\nstatic struct ggml_cgraph *  whisper_build_graph_decoder(")
+imesli_replace(src/whisper.cpp "                cur = ggml_flash_attn_ext(ctx0, Q, Kcross, Vcross, nullptr, KQscale, 0.0f, 0.0f);"
+    "                imesli_align_layer(ctx0, gf, il, Q, Kcross, KQscale);
+                cur =  ggml_flash_attn_ext(ctx0, Q, Kcross, Vcross, nullptr, KQscale, 0.0f, 0.0f);")
+imesli_replace(src/whisper.cpp "    struct ggml_tensor * logits = ggml_mul_mat(ctx0, model.d_te, cur);"
+    "    if (imesli_wanted) { cur = ggml_view_2d(ctx0, cur, cur->ne[0], 1, cur->nb[1], 0); }
+    struct ggml_tensor * logits =  ggml_mul_mat(ctx0, model.d_te, cur);")
+imesli_replace(src/whisper.cpp "    logits_out.resize(n_tokens*n_vocab);"
+    "    if (!imesli_wanted) { logits_out.resize((size_t) n_tokens*n_vocab); }")
+
+# 4. Our functions, compiled as the last part of whisper.cpp's own unit, so that they see its static ones. A
 # checkout may have moved since the copy was made: the line of an earlier place goes.
 set(imesli_unit "${PROJECT_SOURCE_DIR}/src/whisper.cpp")
 file(READ "${imesli_unit}" imesli_source)

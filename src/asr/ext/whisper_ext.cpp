@@ -6,7 +6,7 @@
 // No C++ exception leaves a function, and none calls into GGML_ASSERT (which aborts the process) with
 // values that the caller chose: ranges are checked here or in asr/model.
 
-#define IMESLI_EXT_VERSION 1
+#define IMESLI_EXT_VERSION 2
 
 enum imesli_status : int32_t {
     IMESLI_OK        = 0,
@@ -26,6 +26,40 @@ static int32_t imesli_guard(F && body) {
     } catch (...) {
         return IMESLI_EXCEPTION;
     }
+}
+
+// One decoder pass, its arguments checked. Throws what whisper.cpp throws.
+static int32_t imesli_run(struct whisper_context * ctx, struct whisper_state * state, const int32_t * tokens,
+                          const int32_t * positions, const int32_t * sequences, const int8_t * want_logits,
+                          int32_t n_tokens, int32_t n_threads) {
+    const auto & hparams = ctx->model.hparams;
+    if (n_tokens < 1 || n_tokens > hparams.n_text_ctx || n_threads < 1) {
+        return IMESLI_ARGUMENT;
+    }
+    auto & batch = state->batch; // room for n_text_ctx tokens
+    batch.n_tokens = n_tokens;
+    for (int32_t i = 0; i < n_tokens; ++i) {
+        if (tokens[i] < 0 || tokens[i] >= hparams.n_vocab || positions[i] < 0 ||
+            positions[i] >= hparams.n_text_ctx || sequences[i] < 0) {
+            return IMESLI_ARGUMENT;
+        }
+        batch.token[i]     = tokens[i];
+        batch.pos[i]       = positions[i];
+        batch.n_seq_id[i]  = 1;
+        batch.seq_id[i][0] = sequences[i];
+        batch.logits[i]    = want_logits[i];
+    }
+    // Looked up here once more than whisper.cpp does, to tell a full cache from a failed graph.
+    whisper_kv_cache & cache = state->kv_self;
+    int32_t free_cells = 0;
+    for (const auto & cell : cache.cells) {
+        free_cells += cell.pos < 0;
+    }
+    if (free_cells < n_tokens) {
+        return IMESLI_CACHE_FULL;
+    }
+    return whisper_decode_internal(*ctx, *state, batch, n_threads, false, nullptr, nullptr) ? IMESLI_OK
+                                                                                             : IMESLI_FAILED;
 }
 
 extern "C" {
@@ -109,34 +143,51 @@ int32_t imesli_decode(struct whisper_context * ctx, struct whisper_state * state
                       const int32_t * positions, const int32_t * sequences, const int8_t * want_logits,
                       int32_t n_tokens, int32_t n_threads) {
     return imesli_guard([&]() -> int32_t {
+        return imesli_run(ctx, state, tokens, positions, sequences, want_logits, n_tokens, n_threads);
+    });
+}
+
+// Decodes n_tokens tokens as one sequence from position 0 on, and copies for each of the heads the weights of its
+// cross-attention: n_heads × n_tokens × n_frames floats, each row a softmax over the first n_frames positions of the
+// encoder. There are no logits after it. The compute buffer grows by as many floats and keeps its size.
+int32_t imesli_align(struct whisper_context * ctx, struct whisper_state * state, const int32_t * tokens,
+                     int32_t n_tokens, const struct imesli_head * heads, int32_t n_heads, int32_t n_frames,
+                     float * weights, int32_t n_threads) {
+    return imesli_guard([&]() -> int32_t {
         const auto & hparams = ctx->model.hparams;
-        if (n_tokens < 1 || n_tokens > hparams.n_text_ctx || n_threads < 1) {
+        const int32_t n_audio_ctx = state->exp_n_audio_ctx > 0 ? state->exp_n_audio_ctx : hparams.n_audio_ctx;
+        // Each head takes four nodes of the graph, which has room for 4096; the deepest decoder takes half of them.
+        if (!ctx->params.flash_attn || n_tokens < 1 || n_frames < 1 || n_frames > n_audio_ctx || n_heads < 1 ||
+            n_heads > 256) {
             return IMESLI_ARGUMENT;
         }
-        auto & batch = state->batch; // room for n_text_ctx tokens
-        batch.n_tokens = n_tokens;
-        for (int32_t i = 0; i < n_tokens; ++i) {
-            if (tokens[i] < 0 || tokens[i] >= hparams.n_vocab || positions[i] < 0 ||
-                positions[i] >= hparams.n_text_ctx || sequences[i] < 0) {
+        for (int32_t i = 0; i < n_heads; ++i) {
+            if (heads[i].layer < 0 || heads[i].layer >= hparams.n_text_layer || heads[i].head < 0 ||
+                heads[i].head >= hparams.n_text_head) {
                 return IMESLI_ARGUMENT;
             }
-            batch.token[i]     = tokens[i];
-            batch.pos[i]       = positions[i];
-            batch.n_seq_id[i]  = 1;
-            batch.seq_id[i][0] = sequences[i];
-            batch.logits[i]    = want_logits[i];
         }
-        // Looked up here once more than whisper.cpp does, to tell a full cache from a failed graph.
-        whisper_kv_cache & cache = state->kv_self;
-        int32_t free_cells = 0;
-        for (const auto & cell : cache.cells) {
-            free_cells += cell.pos < 0;
+        std::vector<int32_t> positions(n_tokens);
+        for (int32_t i = 0; i < n_tokens; ++i) {
+            positions[i] = i;
         }
-        if (free_cells < n_tokens) {
-            return IMESLI_CACHE_FULL;
+        const std::vector<int32_t> sequences(n_tokens, 0);
+        const std::vector<int8_t> no_logits(n_tokens, 0);
+        imesli_alignment wanted = { heads, n_heads, n_frames, std::vector<ggml_tensor *>(n_heads, nullptr) };
+        struct scope {
+            explicit scope(imesli_alignment * wanted) { imesli_wanted = wanted; }
+            ~scope() { imesli_wanted = nullptr; }
+        } while_decoding(&wanted);
+        const int32_t status = imesli_run(ctx, state, tokens, positions.data(), sequences.data(), no_logits.data(),
+                                          n_tokens, n_threads);
+        if (status != IMESLI_OK) {
+            return status;
         }
-        return whisper_decode_internal(*ctx, *state, batch, n_threads, false, nullptr, nullptr) ? IMESLI_OK
-                                                                                                 : IMESLI_FAILED;
+        const size_t size = (size_t) n_tokens*n_frames;
+        for (int32_t i = 0; i < n_heads; ++i) {
+            ggml_backend_tensor_get(wanted.weights[i], weights + i*size, 0, size*sizeof(float));
+        }
+        return IMESLI_OK;
     });
 }
 

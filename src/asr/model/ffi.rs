@@ -4,8 +4,10 @@ use std::ffi::c_char;
 
 use whisper_rs::whisper_rs_sys::{whisper_context, whisper_state};
 
+use super::Head;
+
 /// What [`imesli_ext_version`] must return. A stale build of whisper.cpp is found out by it.
-pub(super) const EXT_VERSION: i32 = 1;
+pub(super) const EXT_VERSION: i32 = 2;
 
 pub(super) const STATUS_OK: i32 = 0;
 pub(super) const STATUS_NO_MEMORY: i32 = 2;
@@ -41,6 +43,17 @@ unsafe extern "C" {
         sequences: *const i32,
         want_logits: *const i8,
         n_tokens: i32,
+        n_threads: i32,
+    ) -> i32;
+    pub(super) fn imesli_align(
+        ctx: *mut whisper_context,
+        state: *mut whisper_state,
+        tokens: *const i32,
+        n_tokens: i32,
+        heads: *const Head,
+        n_heads: i32,
+        n_frames: i32,
+        weights: *mut f32,
         n_threads: i32,
     ) -> i32;
     pub(super) fn imesli_logits(state: *mut whisper_state, length: *mut usize) -> *const f32;

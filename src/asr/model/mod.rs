@@ -49,6 +49,18 @@ pub struct Dims {
     pub n_audio_layer: usize,
     /// Decoder layers.
     pub n_text_layer: usize,
+    /// Attention heads in each of them.
+    pub n_text_head: usize,
+}
+
+/// One cross-attention head of the decoder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(C)]
+pub struct Head {
+    /// Its layer, from 0.
+    pub layer: i32,
+    /// Its place in the layer, from 0.
+    pub head: i32,
 }
 
 /// The special tokens that whisper.cpp derives from the vocabulary's size. Right for the checkpoints that
@@ -130,7 +142,7 @@ impl Model {
         }
         let context = Arc::new(Context(raw));
         // SAFETY: `raw` is a loaded context.
-        let (n_vocab, n_audio_ctx, n_text_ctx, n_mels, n_audio_layer, n_text_layer) = unsafe {
+        let (n_vocab, n_audio_ctx, n_text_ctx, n_mels, n_audio_layer, n_text_layer, n_text_head) = unsafe {
             (
                 sys::whisper_model_n_vocab(raw),
                 sys::whisper_model_n_audio_ctx(raw),
@@ -138,6 +150,7 @@ impl Model {
                 sys::whisper_model_n_mels(raw),
                 sys::whisper_model_n_audio_layer(raw),
                 sys::whisper_model_n_text_layer(raw),
+                sys::whisper_model_n_text_head(raw),
             )
         };
         let size = |n: i32| usize::try_from(n).ok().filter(|n| *n > 0).ok_or_else(refused);
@@ -148,6 +161,7 @@ impl Model {
             n_mels: size(n_mels)?,
             n_audio_layer: size(n_audio_layer)?,
             n_text_layer: size(n_text_layer)?,
+            n_text_head: size(n_text_head)?,
         };
         Ok(Self { context, dims })
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use whisper_rs::whisper_rs_sys as sys;
 
-use super::{Context, Dims, Model, Token, ffi};
+use super::{Context, Dims, Head, Model, Token, ffi};
 use crate::asr::search::{Decoder, Extension};
 use crate::error::{Error, Result};
 
@@ -165,6 +165,46 @@ impl State {
 #[derive(Debug)]
 pub struct Encoded<'a> {
     state: &'a mut State,
+}
+
+impl Encoded<'_> {
+    /// The sizes of the model.
+    pub fn dims(&self) -> Dims {
+        self.state.dims
+    }
+
+    /// Decodes `tokens` as one sequence, forgetting all others, and gives how the cross-attention of each head is spread
+    /// over the first `frames` positions of the encoder: heads × tokens × frames. The state's memory grows to
+    /// as many floats and stays so.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] when whisper.cpp fails, or for more heads, tokens or frames than there are.
+    pub fn attention(&mut self, tokens: &[Token], heads: &[Head], frames: usize) -> Result<Vec<f32>> {
+        let state = &mut *self.state;
+        state.clear()?;
+        // SAFETY: context and state are alive and belong together.
+        let status = unsafe { ffi::imesli_reserve(state.context.0, state.raw, to_i32(tokens.len())) };
+        check(status, "growing the KV cache")?;
+        let ids: Vec<i32> = tokens.iter().map(|token| i32::try_from(*token).unwrap_or(-1)).collect();
+        let mut weights = vec![0.0; heads.len() * tokens.len() * frames];
+        // SAFETY: context and state are alive and belong together; the arrays have as many entries as is said, and
+        // `weights` one for each head, token and frame; ids, heads and frames are checked on the other side.
+        let status = unsafe {
+            ffi::imesli_align(
+                state.context.0,
+                state.raw,
+                ids.as_ptr(),
+                to_i32(ids.len()),
+                heads.as_ptr(),
+                to_i32(heads.len()),
+                to_i32(frames),
+                weights.as_mut_ptr(),
+                state.threads,
+            )
+        };
+        check(status, "looking at the attention")?;
+        Ok(weights)
+    }
 }
 
 impl Decoder for Encoded<'_> {
