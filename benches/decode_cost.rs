@@ -102,6 +102,7 @@ fn options(vocabulary: &Vocabulary, beams: usize, tokens: usize) -> DecodeOption
         suppress: vec![special.end_of_text],
         begin_suppress: Vec::new(),
         search: SearchOptions { beams, max_new_tokens: tokens, ..SearchOptions::default() },
+        alignment: None,
     }
 }
 

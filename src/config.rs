@@ -17,6 +17,7 @@ use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand,
 
 use crate::asr::recognizer::Task;
 use crate::asr::search::SearchOptions;
+use crate::asr::segment::Timestamps;
 use crate::asr::transcriber::Request;
 use crate::checkpoint::{QuantType, QuantTypeParser};
 use crate::client::Address;
@@ -96,10 +97,13 @@ pub struct TranscribeArgs {
 }
 
 impl TranscribeArgs {
-    /// Whether to ask for times: subtitles are nothing without.
-    pub fn timestamps(&self) -> bool {
-        let subtitles = !matches!(self.output.format, Format::Text | Format::Json);
-        self.decode.timestamps.map_or(subtitles, |wanted| wanted == Timestamps::Segment)
+    /// The times to ask for: subtitles are nothing without.
+    pub fn timestamps(&self) -> Timestamps {
+        let default = match self.output.format {
+            Format::Text | Format::Json => Timestamps::None,
+            Format::Srt | Format::Vtt | Format::Tsv => Timestamps::Segment,
+        };
+        self.decode.timestamps.unwrap_or(default)
     }
 }
 
@@ -176,8 +180,8 @@ pub struct DecodeArgs {
     /// Text that the model takes for what was said before: names and spellings to go by.
     #[arg(long, env = "IMESLI_PROMPT", value_name = "TEXT", default_value = "", hide_default_value = true)]
     pub prompt: String,
-    /// The times that the model writes between stretches of text. Many fine-tuned models can't [default: none;
-    /// segment for subtitles].
+    /// segment: the times that the model writes between stretches of text, which many fine-tuned models can't;
+    /// word: when each word was said, by the model's attention to the audio [default: none; segment for subtitles].
     #[arg(long, value_enum)]
     pub timestamps: Option<Timestamps>,
     /// The spelling that the text is brought to. kabyle: ɛ and ɣ for Greek and Cyrillic look-alikes, composed
@@ -206,7 +210,7 @@ impl DecodeArgs {
                 TaskArg::Translate => Task::Translate,
             }),
             prompt: self.prompt.clone(),
-            timestamps: self.timestamps == Some(Timestamps::Segment),
+            timestamps: self.timestamps.unwrap_or_default(),
             orthography: self.orthography,
             search: SearchOptions {
                 beams: usize::from(self.beam_size),
@@ -216,16 +220,6 @@ impl DecodeArgs {
             },
         }
     }
-}
-
-/// Which times the result carries.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
-pub enum Timestamps {
-    /// None but those of the windows.
-    #[default]
-    None,
-    /// Those that the model writes between segments.
-    Segment,
 }
 
 /// The task, on the command line.

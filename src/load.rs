@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::asr::model::{Model, ModelOptions};
+use crate::asr::model::{Head, Model, ModelOptions};
 use crate::asr::pool::{Pool, PoolOptions};
 use crate::asr::recognizer::Task;
 use crate::asr::transcriber::{Defaults, Transcriber};
@@ -75,5 +75,12 @@ fn defaults(profile: &Profile) -> Defaults {
         begin_suppress: generation.begin_suppress_tokens.clone(),
         max_initial_timestamp: generation.max_initial_timestamp_index,
         no_timestamps: probe.is_some_and(|probe| !probe.timestamps),
+        alignment_heads: generation
+            .alignment_heads
+            .iter()
+            .filter_map(|[layer, head]| {
+                Some(Head { layer: i32::try_from(*layer).ok()?, head: i32::try_from(*head).ok()? })
+            })
+            .collect(),
     }
 }

@@ -10,6 +10,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::asr::recognizer::Cancel;
 use crate::asr::search::SearchOptions;
+use crate::asr::segment::Timestamps;
 use crate::asr::transcriber::{Request, Transcriber, Transcript};
 use crate::audio::{Limits, Recording};
 use crate::client::{self, Client, Stage};
@@ -117,7 +118,7 @@ fn remote_options(args: &TranscribeArgs) -> client::Options {
             TaskArg::Transcribe => "transcribe",
             TaskArg::Translate => "translate",
         }),
-        timestamps: args.timestamps().then_some("segment"),
+        timestamps: Some(args.timestamps()).filter(|wanted| *wanted != Timestamps::None),
         orthography: Some(decode.orthography).filter(|standard| *standard != Orthography::None),
         prompt: Some(decode.prompt.clone()).filter(|prompt| !prompt.is_empty()),
         temperature: Some(decode.temperature).filter(|temperature| *temperature > 0.0),

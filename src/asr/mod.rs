@@ -3,13 +3,15 @@
 //! - [`model`]: whisper.cpp's tensors; names `whisper_rs`.
 //! - [`search`] and [`rules`]: which tokens follow. Pure.
 //! - [`vocabulary`] and [`segment`]: tokens to text and times; [`tokenize`]: text to tokens. Pure.
-//! - [`alignment`]: when each token was said. Pure.
+//! - [`alignment`], [`timing`] and [`word`]: when each word was said. Pure.
 //! - [`recognizer`]: one window through one state.
 //! - [`pool`]: states on threads of their own, one bounded queue in front.
 //! - [`stitch`]: the windows' texts joined. Pure.
+//! - `assembly`: what was heard in the windows, put together. Pure.
 //! - [`transcriber`]: the conductor; a recording in, its transcript out.
 
 pub mod alignment;
+mod assembly;
 pub mod model;
 pub mod pool;
 pub mod recognizer;
@@ -17,6 +19,8 @@ pub mod rules;
 pub mod search;
 pub mod segment;
 pub mod stitch;
+pub mod timing;
 pub mod tokenize;
 pub mod transcriber;
 pub mod vocabulary;
+pub mod word;

@@ -5,10 +5,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use super::model::{State, Token};
+use super::alignment::{Evidence, FRAME_SECONDS, heads};
+use super::model::{Encoded, Head, State, Token};
 use super::rules::{Rules, TimestampRules};
 use super::search::{Decoder, Hypothesis, LogNorm, SearchOptions, search};
+use super::timing::{TimeSource, estimate};
 use super::vocabulary::Vocabulary;
+use crate::audio::SAMPLE_RATE;
+use crate::audio::pause::pauses;
 use crate::error::{Error, Result};
 
 /// Set by whoever no longer wants the result; looked at before each step of the work.
@@ -73,6 +77,8 @@ pub struct DecodeOptions {
     pub begin_suppress: Vec<Token>,
     /// The search.
     pub search: SearchOptions,
+    /// Whether to find out when each token was said, and by which heads; by a choice of our own where there are none.
+    pub alignment: Option<Arc<[Head]>>,
 }
 
 /// What was heard in one window.
@@ -87,8 +93,12 @@ pub struct Heard {
     pub languages: Vec<(Token, f32)>,
     /// Time spent on the spectrogram and in the encoder.
     pub encode: Duration,
+    /// Where nothing is said, in samples of the window, if the times of tokens were asked for.
+    pub pauses: Vec<Range<usize>>,
     /// Time spent in the search.
     pub decode: Duration,
+    /// Time spent on the times of tokens.
+    pub align: Duration,
 }
 
 /// A stretch of a window that was decoded by itself.
@@ -98,6 +108,17 @@ pub struct Piece {
     pub range: Range<usize>,
     /// The tokens that the search found. Not [`ended`](Hypothesis::ended): there may be more text in it.
     pub hypothesis: Hypothesis,
+    /// When its text tokens were said, if that was asked for.
+    pub times: Option<TokenTimes>,
+}
+
+/// When the text tokens of a piece were said.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TokenTimes {
+    /// Seconds from the start of the piece, for each.
+    pub times: Vec<Range<f64>>,
+    /// Where they come from.
+    pub source: TimeSource,
 }
 
 /// A window whose text does not fit is split down to pieces of this many samples: 4 s, in which nobody
@@ -127,17 +148,20 @@ impl Recognizer {
     pub fn recognize(&mut self, samples: &[f32], options: &DecodeOptions, cancel: &Cancel) -> Result<Heard> {
         let mut heard = Heard::default();
         let mut options = options.clone();
+        if options.alignment.is_some() {
+            heard.pauses = pauses(samples);
+        }
         let whole = 0..samples.len();
         let mut waiting = vec![whole];
         while let Some(range) = waiting.pop() {
             let part = samples.get(range.clone()).unwrap_or_default();
-            let hypothesis = self.decode_part(part, &options, cancel, &mut heard)?;
+            let (hypothesis, times) = self.decode_part(part, &options, cancel, &mut heard)?;
             if let Some(token) = heard.language {
                 options.language = Language::Token(token);
             }
             let fits = hypothesis.ended || options.search.max_new_tokens < usize::MAX;
             if fits || part.len() < MIN_SPLIT {
-                heard.pieces.push(Piece { range, hypothesis });
+                heard.pieces.push(Piece { range, hypothesis, times });
             } else {
                 let middle = range.start + quietest_point(part, part.len() / 4..part.len() * 3 / 4);
                 waiting.push(middle..range.end);
@@ -153,7 +177,7 @@ impl Recognizer {
         options: &DecodeOptions,
         cancel: &Cancel,
         heard: &mut Heard,
-    ) -> Result<Hypothesis> {
+    ) -> Result<(Hypothesis, Option<TokenTimes>)> {
         cancel.check()?;
         let begin = Instant::now();
         self.state.set_audio(samples, None)?;
@@ -173,12 +197,75 @@ impl Recognizer {
             Language::Token(token) => Some(token),
             Language::None => None,
         };
-        let prompt = prompt(&self.vocabulary, options, heard.language, encoded.max_positions())?;
+        let whole = prompt(&self.vocabulary, options, heard.language, encoded.max_positions())?;
         let rules = rules(&self.vocabulary, options)?;
-        let hypothesis = search(&mut encoded, &prompt, &rules, options.search, &|| cancel.is_cancelled())?;
+        let hypothesis = search(&mut encoded, &whole, &rules, options.search, &|| cancel.is_cancelled())?;
         heard.decode += begin.elapsed().saturating_sub(encode);
-        Ok(hypothesis)
+        cancel.check()?;
+        let begin = Instant::now();
+        let times = match &options.alignment {
+            Some(known) => {
+                let bare = prompt(&self.vocabulary, &options.bare(), heard.language, usize::MAX)?;
+                let text = hypothesis.tokens.iter().copied().filter(|token| self.vocabulary.is_text(*token));
+                let text: Vec<Token> = text.collect();
+                Some(token_times(&mut encoded, &self.vocabulary, known, &bare, &text, samples)?)
+            }
+            None => None,
+        };
+        heard.align += begin.elapsed();
+        Ok((hypothesis, times))
     }
+}
+
+impl DecodeOptions {
+    /// The same without earlier text and without timestamps.
+    fn bare(&self) -> Self {
+        Self { timestamps: None, prompt: Vec::new(), ..self.clone() }
+    }
+}
+
+/// When each of the `text` tokens was said in `samples`: by the attention of one more pass over all of them, as
+/// OpenAI does; an estimate where that gives nothing.
+fn token_times(
+    encoded: &mut Encoded<'_>,
+    vocabulary: &Vocabulary,
+    known: &[Head],
+    prompt: &[Token],
+    text: &[Token],
+    samples: &[f32],
+) -> Result<TokenTimes> {
+    /// 64 MiB of weights at a time; a text of 200 tokens in 30 s takes 1.2 MB for each head.
+    const MOST_WEIGHTS: usize = 1 << 24;
+    /// What the extension takes at a time.
+    const MOST_HEADS: usize = 256;
+    const SAMPLES_PER_FRAME: usize = (SAMPLE_RATE / 50) as usize;
+
+    let dims = encoded.dims();
+    let frames = (samples.len() / SAMPLES_PER_FRAME).clamp(1, dims.n_audio_ctx);
+    // The row of a token is that in which it is predicted: one earlier. The last row predicts the end.
+    let rows = prompt.len().saturating_sub(1)..prompt.len() + text.len();
+    let mut tokens = [prompt, text, &[vocabulary.special().end_of_text]].concat();
+    tokens.truncate(dims.n_text_ctx);
+    let mut evidence = Evidence::new(tokens.len(), frames);
+    if !text.is_empty() {
+        let at_a_time = (MOST_WEIGHTS / (tokens.len() * frames)).clamp(1, MOST_HEADS);
+        for heads in heads(known, dims).chunks(at_a_time) {
+            evidence.add(&mut encoded.attention(&tokens, heads, frames)?);
+        }
+    }
+    let seconds = |frame: usize| frame as f64 * FRAME_SECONDS;
+    if let Some(begins) = evidence.begins(rows) {
+        let times =
+            begins.windows(2).filter_map(|pair| Some(seconds(*pair.first()?)..seconds(*pair.last()?)));
+        return Ok(TokenTimes { times: times.collect(), source: TimeSource::Attention });
+    }
+    let rate = f64::from(SAMPLE_RATE);
+    let pauses: Vec<_> =
+        pauses(samples).into_iter().map(|p| p.start as f64 / rate..p.end as f64 / rate).collect();
+    let (_, ranges) = vocabulary.text_by_token(text);
+    let lengths: Vec<usize> = ranges.iter().map(Range::len).collect();
+    let times = estimate(&lengths, &pauses, samples.len() as f64 / rate);
+    Ok(TokenTimes { times, source: TimeSource::Estimate })
 }
 
 /// How likely each language token is after `<|startoftranscript|>`, the others left out, as transformers'

@@ -1,7 +1,24 @@
 //! Segments: the stretches of text between timestamp tokens. Pure.
 
+use clap::ValueEnum;
+use serde::{Deserialize, Serialize};
+
 use super::model::Token;
+use super::timing::TimedWord;
 use super::vocabulary::Vocabulary;
+
+/// Which times a transcript carries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Timestamps {
+    /// None but those of the windows.
+    #[default]
+    None,
+    /// Those that the model writes between segments.
+    Segment,
+    /// One for each word.
+    Word,
+}
 
 /// A stretch of text with its times.
 #[derive(Debug, Clone, PartialEq)]
@@ -12,6 +29,8 @@ pub struct Segment {
     pub end: f64,
     /// The text, trimmed.
     pub text: String,
+    /// Its words, where their times were asked for: their texts together are that of the segment.
+    pub words: Vec<TimedWord>,
 }
 
 /// The segments of a window's tokens, with times in seconds from the window's start. Text before the
@@ -29,6 +48,7 @@ pub fn segments(vocabulary: &Vocabulary, tokens: &[Token], duration: f64) -> Vec
                 start: start.min(duration),
                 end: end.min(duration).max(start),
                 text: words,
+                words: Vec::new(),
             });
         }
     };
@@ -71,7 +91,7 @@ mod tests {
     }
 
     fn segment(start: f64, end: f64, text: &str) -> Segment {
-        Segment { start, end, text: text.to_owned() }
+        Segment { start, end, text: text.to_owned(), words: Vec::new() }
     }
 
     #[test]

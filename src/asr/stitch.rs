@@ -16,6 +16,7 @@
 
 use std::collections::{HashMap, HashSet};
 
+use super::word::{Word, words};
 use crate::audio::window::Window;
 
 #[cfg(test)]
@@ -43,12 +44,12 @@ const HEARD_DIFFERENTLY: f64 = -3.0;
 /// The most words that an overlay tries; enough for a second of any speech, also by characters.
 const MAX_SHARED: usize = 24;
 
-/// Joins the texts of consecutive windows, in order.
-pub fn stitch(parts: &[WindowText]) -> String {
+/// The words of consecutive windows, in order, joined: each says which part of `parts` it is from.
+pub fn stitch(parts: &[WindowText]) -> Vec<Word> {
     let mut joined: Vec<Word> = Vec::new();
     let mut previous: Option<(usize, f64)> = None;
-    for part in parts {
-        let right = words(&part.text);
+    for (index, part) in parts.iter().enumerate() {
+        let right = words(&part.text, index);
         let (count, seconds) = (right.len(), part.window.speech_seconds());
         match previous.filter(|_| part.window.overlap > 0) {
             Some((left_count, left_seconds)) => {
@@ -62,38 +63,7 @@ pub fn stitch(parts: &[WindowText]) -> String {
         }
         previous = Some((count, seconds));
     }
-    let mut text = String::new();
-    for word in &joined {
-        if word.spaced && !text.is_empty() {
-            text.push(' ');
-        }
-        text.push_str(&word.text);
-    }
-    text
-}
-
-/// A word with the punctuation that clings to it.
-#[derive(Debug, Clone)]
-struct Word {
-    text: String,
-    /// What is compared: no punctuation, lower case.
-    key: String,
-    /// Whether a space stands before it (not so within scripts that write none).
-    spaced: bool,
-}
-
-impl Word {
-    /// Its trailing punctuation.
-    fn tail(&self) -> &str {
-        let core = self.text.trim_end_matches(|c| !is_letter(c));
-        self.text.get(core.len()..).unwrap_or_default()
-    }
-
-    fn with_tail_of(mut self, other: &Word) -> Self {
-        self.text.truncate(self.text.len() - self.tail().len());
-        self.text.push_str(other.tail());
-        self
-    }
+    joined
 }
 
 /// One way to lay the right text over the left one.
@@ -226,48 +196,4 @@ fn ends_alike(a: &str, b: &str) -> bool {
 
 fn alike(a: &str, b: &str, common: usize) -> bool {
     a != b && common >= 2 && 2 * common >= a.chars().count().min(b.chars().count())
-}
-
-/// Splits a text into words; in scripts without spaces every character is one. Punctuation that stands alone
-/// clings to the word before it.
-fn words(text: &str) -> Vec<Word> {
-    let mut words: Vec<Word> = Vec::new();
-    for chunk in text.split_whitespace() {
-        let mut spaced = true;
-        let mut rest = chunk;
-        while !rest.is_empty() {
-            let (piece, behind) = rest.split_at(piece_len(rest));
-            rest = behind;
-            let key: String = piece.chars().filter(|&c| is_letter(c)).flat_map(char::to_lowercase).collect();
-            match words.last_mut() {
-                Some(last) if key.is_empty() => {
-                    last.text.extend(spaced.then_some(" "));
-                    last.text.push_str(piece);
-                }
-                _ => words.push(Word { text: piece.to_owned(), key, spaced }),
-            }
-            spaced = false;
-        }
-    }
-    words
-}
-
-/// The length of the first word of a text without white space.
-fn piece_len(text: &str) -> usize {
-    let mut characters = text.char_indices();
-    match characters.next() {
-        Some((_, first)) if is_unspaced(first) => first.len_utf8(),
-        _ => characters.find(|&(_, c)| is_unspaced(c)).map_or(text.len(), |(at, _)| at),
-    }
-}
-
-/// Letters and digits, and the marks that change a letter ("ḍ" may be written as two characters).
-fn is_letter(c: char) -> bool {
-    c.is_alphanumeric() || matches!(c, '\u{300}'..='\u{36f}')
-}
-
-/// Characters of scripts that are written without spaces: Thai to Khmer, kana and Han.
-fn is_unspaced(c: char) -> bool {
-    matches!(c, '\u{e00}'..='\u{eff}' | '\u{1000}'..='\u{109f}' | '\u{1780}'..='\u{17ff}'
-        | '\u{3040}'..='\u{30ff}' | '\u{3400}'..='\u{9fff}' | '\u{f900}'..='\u{faff}' | '\u{20000}'..='\u{3ffff}')
 }

@@ -1,18 +1,19 @@
 //! The conductor: a recording in, its transcript out. Every front drives this one.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use super::model::Token;
+use super::assembly::assemble;
+use super::model::{Head, Token};
 use super::pool::{Done, Job, Permit, Pool};
 use super::recognizer::{Cancel, DecodeOptions, Language, Task};
 use super::search::SearchOptions;
-use super::segment::{Segment, segments};
-use super::stitch::{WindowText, stitch};
+use super::segment::{Segment, Timestamps};
+use super::timing::TimeSource;
 use super::tokenize::Tokenizer;
 use super::vocabulary::Vocabulary;
-use crate::audio::SAMPLE_RATE;
 use crate::audio::samples::Samples;
 use crate::audio::window::{WINDOW_SAMPLES, Window, windows};
 use crate::error::{Error, Result};
@@ -34,6 +35,8 @@ pub struct Defaults {
     /// Whether the model was seen to write no timestamps that are of use. Requests for them are then
     /// answered without.
     pub no_timestamps: bool,
+    /// The cross-attention heads that follow the audio; none where the checkpoint names none.
+    pub alignment_heads: Vec<Head>,
 }
 
 /// What a caller wants.
@@ -45,8 +48,8 @@ pub struct Request {
     pub task: Option<Task>,
     /// Text that the model takes for what was said before each window: names, spellings. None when empty.
     pub prompt: String,
-    /// Whether segments get the times that the model writes.
-    pub timestamps: bool,
+    /// Which times the transcript gets.
+    pub timestamps: Timestamps,
     /// The spelling that the text is brought to.
     pub orthography: Orthography,
     /// The search.
@@ -64,17 +67,22 @@ pub struct Transcript {
     pub language: Option<String>,
     /// How likely the model finds each language, by code, the likeliest first; empty unless it was to judge.
     pub languages: Vec<(String, f32)>,
-    /// Where timestamps were asked for, whether there are any: not with [`Defaults::no_timestamps`].
-    pub timestamps: Option<bool>,
+    /// Where times were asked for, those that there are: no segments' with [`Defaults::no_timestamps`].
+    pub timestamps: Option<Timestamps>,
+    /// Where the times of words come from, the worst of all windows; `None` where there are none.
+    pub word_times: Option<TimeSource>,
     /// Seconds of audio that came in.
     pub duration: f64,
     /// Seconds of audio that were decoded.
     pub decoded: f64,
-    /// Stretches of the text, with times in seconds of the recording: as the model wrote them when
-    /// timestamps were asked for, else one for each window.
+    /// Stretches of the text, with times in seconds of the recording: as the model wrote them when those of segments
+    /// were asked for, between pauses when those of words were, else one for each window.
     pub segments: Vec<Segment>,
     /// The text tokens of each window, as the search found them.
     pub tokens: Vec<Vec<Token>>,
+    /// When the text tokens of each window were said, before pauses were looked at; empty unless the times of words were
+    /// asked for.
+    pub token_times: Vec<Vec<Range<f64>>>,
     /// Mean log-probability of each window's tokens.
     pub mean_log_probs: Vec<f32>,
     /// Windows in which the model did not come to an end: their text may lack something.
@@ -102,6 +110,9 @@ impl Transcript {
             let standard = orthography.normalize(text);
             std::mem::replace(text, standard)
         };
+        for word in self.segments.iter_mut().flat_map(|segment| &mut segment.words) {
+            respell(&mut word.text);
+        }
         self.raw = Some(RawText {
             text: respell(&mut self.text),
             segments: self.segments.iter_mut().map(|segment| respell(&mut segment.text)).collect(),
@@ -118,6 +129,8 @@ pub struct Timings {
     pub encode: Duration,
     /// Token search.
     pub decode: Duration,
+    /// Finding out when each token was said.
+    pub align: Duration,
 }
 
 /// Windows that are done, of all.
@@ -207,8 +220,12 @@ impl Transcriber {
             done.push(one);
             progress(Progress { done: done.len(), total });
         }
-        let mut transcript = self.assemble(samples.seconds(), &windows, &done, options.timestamps.is_some());
-        transcript.timestamps = request.timestamps.then_some(options.timestamps.is_some());
+        let mut transcript = assemble(&self.vocabulary, samples.seconds(), &windows, &done, &options);
+        transcript.timestamps = match request.timestamps {
+            Timestamps::None => None,
+            Timestamps::Segment if options.timestamps.is_none() => Some(Timestamps::None),
+            wanted => Some(wanted),
+        };
         transcript.respell(request.orthography);
         Ok(transcript)
     }
@@ -243,55 +260,15 @@ impl Transcriber {
         Ok(DecodeOptions {
             language,
             task: request.task.unwrap_or(self.defaults.task),
-            timestamps: (request.timestamps && !self.defaults.no_timestamps)
+            timestamps: (request.timestamps == Timestamps::Segment && !self.defaults.no_timestamps)
                 .then_some(self.defaults.max_initial_timestamp),
+            alignment: (request.timestamps == Timestamps::Word)
+                .then(|| self.defaults.alignment_heads.as_slice().into()),
             prompt: self.prompt(&request.prompt)?,
             suppress: self.defaults.suppress.clone(),
             begin_suppress: self.defaults.begin_suppress.clone(),
             search: request.search,
         })
-    }
-
-    /// Joins what was heard in the windows.
-    fn assemble(&self, duration: f64, windows: &[Window], done: &[Done], timestamps: bool) -> Transcript {
-        let seconds = |samples: usize| samples as f64 / f64::from(SAMPLE_RATE);
-        let mut transcript = Transcript { duration, decoded: duration, ..Transcript::default() };
-        let mut texts = Vec::with_capacity(windows.len());
-        for (window, done) in windows.iter().zip(done) {
-            let heard = &done.heard;
-            let mut tokens = Vec::new();
-            let mut sum = 0.0;
-            let mut text = String::new();
-            for piece in &heard.pieces {
-                let hypothesis = &piece.hypothesis;
-                let offset = seconds(window.range.start + piece.range.start);
-                for segment in segments(&self.vocabulary, &hypothesis.tokens, seconds(piece.range.len())) {
-                    // Of what two windows both heard, the middle of their overlap is the border.
-                    let border = seconds(window.range.start + window.overlap / 2);
-                    if !timestamps || offset + segment.end > border || window.overlap == 0 {
-                        let (start, end) = (segment.start + offset, segment.end + offset);
-                        transcript.segments.push(Segment { start, end, ..segment });
-                    }
-                }
-                text.push_str(&self.vocabulary.text(&hypothesis.tokens));
-                tokens.extend_from_slice(&hypothesis.tokens);
-                sum += hypothesis.mean_log_prob();
-                transcript.unended += usize::from(!hypothesis.ended);
-            }
-            transcript.mean_log_probs.push(sum / heard.pieces.len().max(1) as f32);
-            transcript.tokens.push(tokens);
-            transcript.timings.queued += done.queued;
-            transcript.timings.encode += heard.encode;
-            transcript.timings.decode += heard.decode;
-            texts.push(WindowText { window: window.clone(), text });
-        }
-        let language = done.first().and_then(|done| done.heard.language);
-        let code = |token: Token| self.vocabulary.language(token).map(str::to_owned);
-        transcript.language = language.and_then(code);
-        let judged = done.iter().flat_map(|done| &done.heard.languages);
-        transcript.languages = judged.filter_map(|(token, p)| Some((code(*token)?, *p))).collect();
-        transcript.text = stitch(&texts);
-        transcript
     }
 }
 

@@ -1,6 +1,7 @@
 //! Tokens and text: what each id stands for.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use super::model::{Model, Token};
 
@@ -79,11 +80,45 @@ impl Vocabulary {
     pub fn text(&self, tokens: &[Token]) -> String {
         let mut joined = Vec::new();
         for token in tokens.iter().filter(|token| self.is_text(**token)) {
-            let own = self.special.added_text.get(token).map(|text| text.as_bytes());
-            let bytes = own.or_else(|| self.bytes.get(*token as usize).map(Vec::as_slice));
-            joined.extend_from_slice(bytes.unwrap_or_default());
+            joined.extend_from_slice(self.bytes(*token));
         }
         String::from_utf8_lossy(&joined).into_owned()
+    }
+
+    /// The same, and which bytes of it each text token stands for. A character that spans tokens belongs to all of them.
+    pub fn text_by_token(&self, tokens: &[Token]) -> (String, Vec<Range<usize>>) {
+        let mut joined = Vec::new();
+        let mut ends = Vec::new();
+        for token in tokens.iter().filter(|token| self.is_text(**token)) {
+            joined.extend_from_slice(self.bytes(*token));
+            ends.push(joined.len());
+        }
+        let mut text = String::with_capacity(joined.len());
+        // The character of the text that each of the joined bytes went into.
+        let mut characters: Vec<Range<usize>> = Vec::with_capacity(joined.len());
+        for chunk in joined.utf8_chunks() {
+            let invalid = (!chunk.invalid().is_empty()).then_some(char::REPLACEMENT_CHARACTER);
+            let valid = chunk.valid().chars().map(|c| (c, c.len_utf8()));
+            for (character, bytes) in valid.chain(invalid.map(|c| (c, chunk.invalid().len()))) {
+                let begin = text.len();
+                text.push(character);
+                characters.extend(std::iter::repeat_n(begin..text.len(), bytes));
+            }
+        }
+        let (mut begin, mut before) = (0, 0);
+        let range = |end: usize| {
+            let own = characters.get(begin..end).unwrap_or_default();
+            let range = own.first().map_or(before, |c| c.start)..own.last().map_or(before, |c| c.end);
+            (begin, before) = (end, range.end);
+            range
+        };
+        let ranges = ends.into_iter().map(range).collect();
+        (text, ranges)
+    }
+
+    fn bytes(&self, token: Token) -> &[u8] {
+        let added = self.special.added_text.get(&token).map(|text| text.as_bytes());
+        added.or_else(|| self.bytes.get(token as usize).map(Vec::as_slice)).unwrap_or_default()
     }
 
     /// The code of a language token.
@@ -120,6 +155,20 @@ mod tests {
     #[test]
     fn a_character_that_spans_tokens_stays_whole() {
         assert_eq!(vocabulary().text(&[0, 1, 2, 3]), " a\u{25b}z");
+    }
+
+    #[test]
+    fn tokens_know_their_part_of_the_text() {
+        let (text, ranges) = vocabulary().text_by_token(&[5, 0, 1, 2, 9, 3, 2000]);
+        assert_eq!(text, " a\u{25b}z azul");
+        // Both halves of the character have all of it.
+        assert_eq!(ranges, [0..2, 2..4, 2..4, 4..5, 5..10]);
+        // Half a character takes three bytes.
+        let (text, ranges) = vocabulary().text_by_token(&[1, 3, 2]);
+        assert_eq!((text.as_str(), ranges), ("\u{fffd}z\u{fffd}", vec![0..3, 3..4, 4..7]));
+        for tokens in [&[][..], &[0, 1, 2, 3, 1, 1, 2, 0, 2, 2]] {
+            assert_eq!(vocabulary().text_by_token(tokens).0, vocabulary().text(tokens));
+        }
     }
 
     #[test]

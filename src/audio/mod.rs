@@ -3,10 +3,12 @@
 //! - [`Recording`]: a whole file, decoded, downmixed, resampled and levelled.
 //! - `decode` (hound, symphonia) → `sink` (downmix, bounds) → [`resample`] (rubato) → [`samples`] (memory or
 //!   disk) → [`level`].
+//! - [`pause`]: where nothing is said.
 //! - [`window`]: where to cut recordings that are too long for one go.
 
 mod decode;
 pub mod level;
+pub mod pause;
 pub mod resample;
 mod riff;
 pub mod samples;

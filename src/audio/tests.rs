@@ -1,6 +1,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that fails may panic")]
 
 mod level;
+mod pause;
 mod resample;
 mod riff;
 mod samples;

@@ -117,19 +117,7 @@ struct Pauses {
 impl Pauses {
     fn find(window: &[f32]) -> Self {
         let energy: Vec<f32> = window.chunks_exact(FRAME).map(mean_square).collect();
-        let mut runs = Vec::new();
-        if let Some(threshold) = pause_threshold(&energy) {
-            let mut start = 0;
-            // A loud frame behind the last one ends the last run.
-            for (index, &frame) in energy.iter().chain([&f32::INFINITY]).enumerate() {
-                if frame > threshold {
-                    if index - start >= MIN_PAUSE_FRAMES {
-                        runs.push(start..index);
-                    }
-                    start = index + 1;
-                }
-            }
-        }
+        let runs = quiet_runs(&energy, MIN_PAUSE_FRAMES);
         Self { energy, runs }
     }
 
@@ -151,6 +139,24 @@ impl Pauses {
         let best = long.max_by(|a, b| score(a).total_cmp(&score(b)))?;
         Some(quietest(&self.energy, best) * FRAME)
     }
+}
+
+/// The runs of at least `min_frames` frames whose energy is that of a pause, in order.
+pub(super) fn quiet_runs(energy: &[f32], min_frames: usize) -> Vec<Range<usize>> {
+    let mut runs = Vec::new();
+    if let Some(threshold) = pause_threshold(energy) {
+        let mut start = 0;
+        // A loud frame behind the last one ends the last run.
+        for (index, &frame) in energy.iter().chain([&f32::INFINITY]).enumerate() {
+            if frame > threshold {
+                if index - start >= min_frames {
+                    runs.push(start..index);
+                }
+                start = index + 1;
+            }
+        }
+    }
+    runs
 }
 
 /// The energy below which a frame belongs to a pause, or `None` where loud and quiet can't be told apart.
@@ -179,7 +185,7 @@ fn mean(values: &[f32]) -> f32 {
     values.iter().sum::<f32>() / values.len().max(1) as f32
 }
 
-fn mean_square(frame: &[f32]) -> f32 {
+pub(super) fn mean_square(frame: &[f32]) -> f32 {
     frame.iter().map(|sample| sample * sample).sum::<f32>() / frame.len().max(1) as f32
 }
 

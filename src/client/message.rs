@@ -3,6 +3,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::asr::segment::Timestamps;
+use crate::asr::timing::{TimeSource, TimedWord};
 use crate::text::Orthography;
 
 /// What the client may ask for beyond the words; the server's defaults where it is silent.
@@ -14,9 +16,9 @@ pub struct Options {
     /// `transcribe` or `translate`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub task: Option<&'static str>,
-    /// `segment` for the times that the model writes.
+    /// The times of segments or of words.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub timestamps: Option<&'static str>,
+    pub timestamps: Option<Timestamps>,
     /// The spelling that the text is brought to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub orthography: Option<Orthography>,
@@ -118,9 +120,12 @@ pub struct Answer {
     /// The language's code.
     #[serde(default)]
     pub language: Option<String>,
-    /// Where timestamps were asked for, `segment`, or `none` where the model writes none.
+    /// Where times were asked for, those that there are.
     #[serde(default)]
-    pub timestamps: Option<String>,
+    pub timestamps: Option<Timestamps>,
+    /// Where the times of words come from.
+    #[serde(default)]
+    pub word_times: Option<TimeSource>,
     /// Seconds of audio in the file.
     #[serde(default)]
     pub duration: Option<f64>,
@@ -153,4 +158,7 @@ pub struct AnswerSegment {
     /// The same as the model wrote it, where its spelling was changed.
     #[serde(default)]
     pub raw_text: Option<String>,
+    /// Its words, where their times were asked for.
+    #[serde(default)]
+    pub words: Vec<TimedWord>,
 }

@@ -11,6 +11,7 @@ use super::progress_bar;
 use super::score::{Tally, comparable};
 use crate::asr::model::Token;
 use crate::asr::recognizer::Cancel;
+use crate::asr::segment::Timestamps;
 use crate::asr::transcriber::{Request, Transcriber, Transcript};
 use crate::audio::samples::Samples;
 use crate::audio::{Limits, Recording};
@@ -95,7 +96,8 @@ struct Plain {
 
 impl Trial {
     fn new(made: &Converted, args: &ConvertCommand) -> anyhow::Result<Self> {
-        let request = Request { timestamps: false, orthography: Orthography::None, ..args.decode.request() };
+        let request =
+            Request { timestamps: Timestamps::None, orthography: Orthography::None, ..args.decode.request() };
         Ok(Self {
             transcriber: crate::load::from_ggml(&made.ggml, args.pool(), args.cpu)?,
             tokens: made.profile.tokens.clone(),
@@ -165,7 +167,8 @@ impl Trial {
             }
             _ => &plain.found,
         };
-        let with = self.transcribe(&plain.samples, &Request { timestamps: true, ..request.clone() })?;
+        let with =
+            self.transcribe(&plain.samples, &Request { timestamps: Timestamps::Segment, ..request.clone() })?;
         let text = |found: &Transcript| comparable(&found.text, EvalText::Normalized, Orthography::None);
         let (said, found) = (text(without), text(&with));
         if said.is_empty() && found.is_empty() {

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::asr::pool::PoolOptions;
 use crate::asr::recognizer::{Cancel, Task};
 use crate::asr::search::SearchOptions;
+use crate::asr::segment::Timestamps;
 use crate::asr::transcriber::{Request, Transcriber};
 use crate::audio::{Limits, Recording};
 
@@ -26,7 +27,7 @@ pub(super) struct Order {
     pub(super) cpu: bool,
     pub(super) language: Option<String>,
     pub(super) translate: Option<bool>,
-    pub(super) timestamps: bool,
+    pub(super) timestamps: Timestamps,
     pub(super) beams: usize,
     pub(super) max_new_tokens: usize,
     pub(super) clips: Vec<PathBuf>,
@@ -182,7 +183,7 @@ mod tests {
         let request = Request {
             language: Some("kab".into()),
             task: Some(Task::Translate),
-            timestamps: true,
+            timestamps: Timestamps::Segment,
             search: SearchOptions { beams: 3, max_new_tokens: usize::MAX, ..SearchOptions::default() },
             ..Request::default()
         };

@@ -11,16 +11,17 @@ use tokio::task::AbortHandle;
 use super::budget::Reservation;
 use super::failure::Failure;
 use super::outbox::Outbox;
-use super::protocol::{Code, Id, Segment, ServerMessage, State, TimestampsName, Transcription};
+use super::protocol::{Code, Id, Segment, ServerMessage, State, Transcription};
 use super::request::Subtitles;
 use super::spool::Spool;
 use super::{Shared, Stage, base64};
 use crate::asr::pool::Permit;
 use crate::asr::recognizer::Cancel;
+use crate::asr::timing::TimedWord;
 use crate::asr::transcriber::{Progress, Request, Timings, Transcript};
 use crate::audio::samples::Samples;
 use crate::error::{Error, Result as AsrResult};
-use crate::subtitle::Passage;
+use crate::subtitle::{Passage, Word};
 
 /// A job: what to do, or why it is refused, which is said in its turn.
 #[derive(Debug)]
@@ -215,7 +216,7 @@ impl Worker {
         let connection = self.connection;
         match result {
             Ok(Outcome { transcript, load, .. }) => {
-                let Timings { queued, encode, decode } = transcript.timings;
+                let Timings { queued, encode, decode, align } = transcript.timings;
                 tracing::info!(
                     connection,
                     audio = %audio_id,
@@ -224,6 +225,7 @@ impl Worker {
                     load = rounded(load.as_secs_f64()),
                     encode = rounded(encode.as_secs_f64()),
                     decode = rounded(decode.as_secs_f64()),
+                    align = rounded(align.as_secs_f64()),
                     took = rounded(took.as_secs_f64()),
                     real_time_factor = rounded(took.as_secs_f64() / transcript.duration.max(0.001)),
                     "transcribed"
@@ -259,9 +261,18 @@ fn passages(transcript: &Transcript) -> Vec<Passage> {
         start: segment.start,
         end: segment.end,
         text: segment.text.clone(),
-        words: Vec::new(),
+        words: segment.words.iter().map(word).collect(),
     };
     transcript.segments.iter().map(passage).collect()
+}
+
+fn word(word: &TimedWord) -> Word {
+    Word { start: word.start, end: word.end, text: word.text.clone() }
+}
+
+fn rounded_word(word: TimedWord) -> TimedWord {
+    let probability = (word.probability * 1000.0).round() / 1000.0;
+    TimedWord { start: rounded(word.start), end: rounded(word.end), probability, ..word }
 }
 
 fn answer(audio_id: Id, outcome: Outcome, waited: Duration, took: Duration) -> Transcription {
@@ -275,10 +286,8 @@ fn answer(audio_id: Id, outcome: Outcome, waited: Duration, took: Duration) -> T
         raw_transcription: raw,
         audio_id,
         language: transcript.language,
-        timestamps: transcript.timestamps.map(|there| match there {
-            true => TimestampsName::Segment,
-            false => TimestampsName::None,
-        }),
+        timestamps: transcript.timestamps,
+        word_times: transcript.word_times,
         duration: rounded(transcript.duration),
         decoded: rounded(transcript.decoded),
         segments: segments
@@ -287,6 +296,7 @@ fn answer(audio_id: Id, outcome: Outcome, waited: Duration, took: Duration) -> T
                 end: rounded(s.end),
                 text: s.text,
                 raw_text: raw_segments.next(),
+                words: s.words.into_iter().map(rounded_word).collect(),
             })
             .collect(),
         formatted,

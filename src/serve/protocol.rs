@@ -7,6 +7,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Number, Value};
 
+use crate::asr::segment::Timestamps;
+use crate::asr::timing::{TimeSource, TimedWord};
 use crate::text::Orthography;
 
 /// The name of an audio or of an upload, given by the client and sent back as it came.
@@ -77,7 +79,7 @@ pub struct Options {
     /// Text that the model takes for what was said before: names, spellings.
     pub prompt: Option<String>,
     /// Which times the answer carries.
-    pub timestamps: Option<TimestampsName>,
+    pub timestamps: Option<Timestamps>,
     /// The spelling that the text is brought to.
     pub orthography: Option<Orthography>,
     /// Sequences that the search keeps, at most the server's own setting.
@@ -114,18 +116,6 @@ pub enum TaskName {
     Transcribe,
     /// Translate it to English.
     Translate,
-}
-
-/// `timestamps`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum TimestampsName {
-    /// None but those of the windows.
-    None,
-    /// Those that the model writes between segments.
-    Segment,
-    /// One for each word.
-    Word,
 }
 
 /// `upload_start`.
@@ -258,9 +248,12 @@ pub struct Transcription {
     pub audio_id: Id,
     /// The language that was spoken or assumed.
     pub language: Option<String>,
-    /// Where they were asked for, whether the model writes timestamps.
+    /// Where they were asked for, those that there are.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub timestamps: Option<TimestampsName>,
+    pub timestamps: Option<Timestamps>,
+    /// Where the times of words come from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub word_times: Option<TimeSource>,
     /// Seconds of audio that came in.
     pub duration: f64,
     /// Seconds of it that were decoded.
@@ -290,6 +283,9 @@ pub struct Segment {
     /// The same as the model wrote it, where its spelling was to be changed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub raw_text: Option<String>,
+    /// Its words, where their times were asked for; together they are the text.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub words: Vec<TimedWord>,
 }
 
 /// The codes of `error`.

@@ -1,8 +1,9 @@
 //! What a message asks for, over the server's own settings.
 
 use super::failure::Failure;
-use super::protocol::{Code, Options, ResponseFormat, TaskName, TimestampsName};
+use super::protocol::{Code, Options, ResponseFormat, TaskName};
 use crate::asr::recognizer::Task;
+use crate::asr::segment::Timestamps;
 use crate::asr::transcriber::Request;
 use crate::subtitle::{Format, Layout};
 
@@ -33,13 +34,11 @@ pub(super) fn request(options: &Options, defaults: &Request) -> Result<Request, 
     }
     match options.timestamps {
         // Subtitles are nothing without times.
-        None if subtitles(options)?.is_some() => request.timestamps = true,
-        Some(TimestampsName::None) => request.timestamps = false,
-        Some(TimestampsName::Segment) => request.timestamps = true,
-        Some(TimestampsName::Word) => {
-            return wrong("timestamps: word is not supported by this server yet".into());
+        None if subtitles(options)?.is_some() && request.timestamps == Timestamps::None => {
+            request.timestamps = Timestamps::Segment;
         }
         None => {}
+        Some(timestamps) => request.timestamps = timestamps,
     }
     if let Some(orthography) = options.orthography {
         request.orthography = orthography;

@@ -7,10 +7,12 @@ use std::path::Path;
 use anyhow::Context;
 use serde::Serialize;
 
+use crate::asr::segment::Timestamps;
+use crate::asr::timing::{TimeSource, TimedWord};
 use crate::asr::transcriber::Transcript;
 use crate::client::Answer;
 use crate::config::{Format, OutputArgs, TranscribeArgs};
-use crate::subtitle::{self, Passage};
+use crate::subtitle::{self, Passage, Word};
 
 /// One result, and one line of `--format json`. What a server does not tell is left out.
 #[derive(Debug, Serialize)]
@@ -21,9 +23,12 @@ pub(super) struct Line<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     raw_text: Option<&'a str>,
     language: Option<&'a str>,
-    /// Where timestamps were asked for, `segment`, or `none` where the model writes none.
+    /// Where times were asked for, those that there are.
     #[serde(skip_serializing_if = "Option::is_none")]
-    timestamps: Option<&'a str>,
+    timestamps: Option<Timestamps>,
+    /// Where the times of words come from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    word_times: Option<TimeSource>,
     /// Seconds of audio in the file.
     #[serde(skip_serializing_if = "Option::is_none")]
     duration: Option<f64>,
@@ -48,9 +53,10 @@ pub(super) struct Line<'a> {
 struct JsonLocal<'a> {
     /// For each window the tokens that the search found, and their mean log-probability.
     windows: Vec<JsonWindow<'a>>,
-    /// Seconds in the encoder and in the token search, summed over the windows.
+    /// Seconds in the encoder, in the token search and for the times of words, summed over the windows.
     encode_seconds: f64,
     decode_seconds: f64,
+    align_seconds: f64,
 }
 
 #[derive(Debug, Serialize)]
@@ -60,12 +66,17 @@ struct JsonSegment<'a> {
     text: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     raw_text: Option<&'a str>,
+    #[serde(skip_serializing_if = "<[TimedWord]>::is_empty")]
+    words: &'a [TimedWord],
 }
 
 #[derive(Debug, Serialize)]
 struct JsonWindow<'a> {
     tokens: &'a [u32],
     mean_log_prob: f32,
+    /// When each text token was said, before pauses were looked at: start and end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token_times: Option<Vec<(f64, f64)>>,
 }
 
 impl<'a> Line<'a> {
@@ -77,14 +88,17 @@ impl<'a> Line<'a> {
             end: s.end,
             text: &s.text,
             raw_text: raw_segments.next().map(String::as_str),
+            words: &s.words,
         });
         let windows = found.tokens.iter().zip(&found.mean_log_probs);
+        let mut times = found.token_times.iter();
         Self {
             file,
             text: &found.text,
             raw_text: raw.map(|raw| raw.text.as_str()),
             language: found.language.as_deref(),
-            timestamps: found.timestamps.map(|there| if there { "segment" } else { "none" }),
+            timestamps: found.timestamps,
+            word_times: found.word_times,
             duration: Some(found.duration),
             decoded: Some(found.decoded),
             segments: segments.collect(),
@@ -93,10 +107,17 @@ impl<'a> Line<'a> {
             processing_seconds: None,
             local: Some(JsonLocal {
                 windows: windows
-                    .map(|(tokens, mean_log_prob)| JsonWindow { tokens, mean_log_prob: *mean_log_prob })
+                    .map(|(tokens, mean_log_prob)| JsonWindow {
+                        tokens,
+                        mean_log_prob: *mean_log_prob,
+                        token_times: times
+                            .next()
+                            .map(|times| times.iter().map(|t| (t.start, t.end)).collect()),
+                    })
                     .collect(),
                 encode_seconds: found.timings.encode.as_secs_f64(),
                 decode_seconds: found.timings.decode.as_secs_f64(),
+                align_seconds: found.timings.align.as_secs_f64(),
             }),
         }
     }
@@ -107,13 +128,15 @@ impl<'a> Line<'a> {
             end: s.end,
             text: &s.text,
             raw_text: s.raw_text.as_deref(),
+            words: &s.words,
         });
         Self {
             file,
             text: &answer.text,
             raw_text: answer.raw_transcription.as_deref(),
             language: answer.language.as_deref(),
-            timestamps: answer.timestamps.as_deref(),
+            timestamps: answer.timestamps,
+            word_times: answer.word_times,
             duration: answer.duration,
             decoded: answer.decoded,
             segments: segments.collect(),
@@ -128,11 +151,12 @@ impl<'a> Line<'a> {
 impl Line<'_> {
     /// The segments as passages of a subtitle file.
     fn passages(&self) -> Vec<Passage> {
+        let word = |w: &TimedWord| Word { start: w.start, end: w.end, text: w.text.clone() };
         let passage = |s: &JsonSegment| Passage {
             start: s.start,
             end: s.end,
             text: s.text.to_owned(),
-            words: Vec::new(),
+            words: s.words.iter().map(word).collect(),
         };
         self.segments.iter().map(passage).collect()
     }

@@ -2,6 +2,7 @@
 
 mod kernels;
 mod prompt;
+mod words;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -9,6 +10,7 @@ use std::time::{Duration, Instant};
 use imesli::asr::pool::PoolOptions;
 use imesli::asr::recognizer::{Cancel, Task};
 use imesli::asr::search::SearchOptions;
+use imesli::asr::segment::Timestamps;
 use imesli::asr::transcriber::Request;
 use imesli::audio::{Limits, Recording};
 use imesli::checkpoint::QuantType;
@@ -47,7 +49,7 @@ fn the_words_of_human_voices_come_out_right_in_every_type() {
 #[test]
 fn timestamps_enclose_the_words() {
     let transcriber = transcriber(QuantType::F16, ONE);
-    let request = Request { timestamps: true, ..Request::default() };
+    let request = Request { timestamps: Timestamps::Segment, ..Request::default() };
     let found = transcribe(&transcriber, samples(SAID[0].0), &request);
     assert_eq!(found.text, SAID[0].1);
     assert!(!found.segments.is_empty());
@@ -66,7 +68,8 @@ fn fifty_interleaved_requests_give_the_same_text_each() {
     let pool = PoolOptions { states: 3, threads: 1, requests: 64 };
     let transcriber = transcriber(QuantType::Q8_0, pool);
     let inputs: Vec<Vec<f32>> = SAID.iter().map(|(file, _)| samples(file)).collect();
-    let requests = [Request::default(), greedy(), Request { timestamps: true, ..Request::default() }];
+    let with = |timestamps| Request { timestamps, ..Request::default() };
+    let requests = [Request::default(), greedy(), with(Timestamps::Segment), with(Timestamps::Word)];
     let alone: Vec<Vec<_>> = inputs
         .iter()
         .map(|input| requests.iter().map(|r| transcribe(&transcriber, input.clone(), r).tokens).collect())

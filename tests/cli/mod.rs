@@ -54,6 +54,21 @@ fn json_carries_text_times_and_tokens() {
 }
 
 #[test]
+fn json_carries_words() {
+    let output = imesli(&["transcribe", "--format", "json", "--timestamps", "word", SAID[2].0]);
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((&json["timestamps"], &json["word_times"]), (&"word".into(), &"attention".into()));
+    let segments = json["segments"].as_array().unwrap();
+    let words: Vec<_> = segments.iter().flat_map(|segment| segment["words"].as_array().unwrap()).collect();
+    let texts: Vec<&str> = words.iter().map(|word| word["word"].as_str().unwrap().trim()).collect();
+    assert_eq!(texts.join(" "), SAID[2].1);
+    let number = |word: &serde_json::Value, field: &str| word[field].as_f64().unwrap();
+    assert!(words.windows(2).all(|pair| number(pair[0], "end") <= number(pair[1], "start")), "{json}");
+    assert!(words.iter().all(|word| number(word, "probability") > 0.5), "{json}");
+    assert_eq!(json["windows"][0]["token_times"].as_array().unwrap().len(), words.len());
+}
+
+#[test]
 fn a_file_that_fails_does_not_keep_the_others_from_being_done() {
     let output = imesli(&["transcribe", "Cargo.toml", SAID[0].0]);
     assert_eq!(text(&output.stdout), format!("{}: {}\n", SAID[0].0, SAID[0].1));

@@ -54,7 +54,13 @@ fn json(output: &[u8]) -> Value {
 #[test]
 fn a_server_finds_the_words_that_local_mode_finds() {
     let server = Server::start(&[]);
-    let arguments = ["--format", "json", "--timestamps", "segment", SAID[2].0];
+    for timestamps in ["segment", "word"] {
+        same_as_local(&server, timestamps);
+    }
+}
+
+fn same_as_local(server: &Server, timestamps: &str) {
+    let arguments = ["--format", "json", "--timestamps", timestamps, SAID[2].0];
     let remote = transcribe(&server.url, &arguments);
     assert_eq!(text(&remote.stderr), "");
     let local = Command::new(env!("CARGO_BIN_EXE_imesli"))
@@ -67,13 +73,30 @@ fn a_server_finds_the_words_that_local_mode_finds() {
         .unwrap();
     let (remote, local) = (json(&remote.stdout), json(&local.stdout));
     assert_eq!(remote["text"], SAID[2].1);
-    for field in ["file", "text", "language", "unended"] {
+    for field in ["file", "text", "language", "unended", "timestamps", "word_times"] {
         assert_eq!(remote[field], local[field], "{field}");
     }
     let times = |line: &Value| (line["duration"].as_f64().unwrap(), line["decoded"].as_f64().unwrap());
     let close = |(a, b): (f64, f64), (c, d): (f64, f64)| (a - c).abs() < 0.01 && (b - d).abs() < 0.01;
     assert!(close(times(&remote), times(&local)), "{remote}\n{local}");
-    assert_eq!(remote["segments"].as_array().unwrap().len(), local["segments"].as_array().unwrap().len());
+    let segments = |line: &Value| line["segments"].as_array().unwrap().clone();
+    assert_eq!(segments(&remote).len(), segments(&local).len());
+    let words =
+        |line: &Value| segments(line).iter().map(|segment| segment["words"].clone()).collect::<Vec<_>>();
+    let (remote, local) = (words(&remote), words(&local));
+    assert_eq!(remote.iter().any(Value::is_array), timestamps == "word");
+    for (remote, local) in
+        remote.iter().filter_map(Value::as_array).zip(local.iter().filter_map(Value::as_array))
+    {
+        assert_eq!(remote.len(), local.len());
+        for (remote, local) in remote.iter().zip(local) {
+            assert_eq!(remote["word"], local["word"]);
+            for field in ["start", "end", "probability"] {
+                let difference = remote[field].as_f64().unwrap() - local[field].as_f64().unwrap();
+                assert!(difference.abs() < 0.001, "{field}: {remote} {local}");
+            }
+        }
+    }
 }
 
 #[test]

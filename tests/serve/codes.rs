@@ -16,7 +16,11 @@ async fn messages_that_make_no_sense_get_a_code_and_no_state() {
         ("{}", "UNKNOWN_MESSAGE_TYPE", "type"),
         (r#"{"type":"audio","audio_id":"x"}"#, "MESSAGE_PROCESSING_ERROR", "audio_data"),
         (r#"{"type":"audio","audio_data":"","task":"sing"}"#, "MESSAGE_PROCESSING_ERROR", "task"),
-        (r#"{"type":"audio","audio_data":"","timestamps":"word"}"#, "MESSAGE_PROCESSING_ERROR", "timestamps"),
+        (
+            r#"{"type":"audio","audio_data":"","timestamps":"syllable"}"#,
+            "MESSAGE_PROCESSING_ERROR",
+            "timestamps",
+        ),
         (r#"{"type":"audio","audio_data":"","beam_size":6}"#, "MESSAGE_PROCESSING_ERROR", "beam_size"),
         (
             r#"{"type":"audio","audio_data":"","response_format":"doc"}"#,

@@ -193,6 +193,38 @@ async fn subtitles_come_beside_the_text() {
 }
 
 #[tokio::test]
+async fn words_come_with_their_times_when_asked_for() {
+    let server = Server::start(Setup::default()).await;
+    let mut client = server.client().await;
+    let mut message = audio("a", &encoded(0));
+    message["timestamps"] = json!("word");
+    client.send(message).await;
+    let answer = client.answer().await;
+    assert_eq!(answer["transcription"], SAID[0].1, "{answer}");
+    assert_eq!((&answer["timestamps"], &answer["word_times"]), (&json!("word"), &json!("attention")));
+    let mut before = 0.0;
+    for segment in answer["segments"].as_array().unwrap() {
+        let mut text = String::new();
+        for word in segment["words"].as_array().unwrap() {
+            let (start, end) = (word["start"].as_f64().unwrap(), word["end"].as_f64().unwrap());
+            assert!(
+                before <= start && start < end && end <= answer["duration"].as_f64().unwrap(),
+                "{answer}"
+            );
+            before = end;
+            assert!((0.5..=1.0).contains(&word["probability"].as_f64().unwrap()), "{answer}");
+            text.push_str(word["word"].as_str().unwrap());
+        }
+        assert_eq!(segment["text"], text.as_str());
+    }
+    assert_eq!(client.state().await, "ready");
+    // The next audio is not asked for words.
+    client.send(audio("b", &encoded(0))).await;
+    let answer = client.answer().await;
+    assert!(answer.get("word_times").is_none() && answer["segments"][0].get("words").is_none(), "{answer}");
+}
+
+#[tokio::test]
 async fn base64_is_read_as_python_reads_it() {
     let server = Server::start(Setup::default()).await;
     let mut client = server.client().await;

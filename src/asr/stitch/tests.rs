@@ -1,5 +1,6 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that fails may panic")]
 
+use super::super::word::text;
 use super::*;
 use crate::audio::SAMPLE_RATE;
 
@@ -30,7 +31,7 @@ fn join_speech(texts: &[&str], overlap: f64, speech: &[f64]) -> String {
             }
         })
         .collect();
-    stitch(&parts)
+    text(&stitch(&parts))
 }
 
 const LONG_LEFT: &str = "nine zero two five one seven three eight four six zero one nine nine two four \
@@ -40,7 +41,7 @@ const LONG_LEFT: &str = "nine zero two five one seven three eight four six zero 
 #[test]
 fn without_an_overlap_texts_are_joined_by_one_space() {
     assert_eq!(join_all(&[" One two. ", "", "two three "], 0.0), "One two. two three");
-    assert_eq!(stitch(&[]), "");
+    assert_eq!(text(&stitch(&[])), "");
 }
 
 #[test]
