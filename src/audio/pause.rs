@@ -6,7 +6,7 @@
 use std::ops::Range;
 
 use super::SAMPLE_RATE;
-use super::window::{mean_square, quiet_runs};
+use super::window::{Margin, mean_square, quiet_runs};
 
 const RATE: usize = SAMPLE_RATE as usize;
 /// Energy is measured each 10 ms …
@@ -16,6 +16,8 @@ const FRAME: usize = 2 * HOP;
 /// The shortest pause: 80 ms. Many closures inside a word are shorter; of the others none is near a word's edge, where
 /// alone pauses are of interest.
 const MIN_FRAMES: usize = 8;
+/// Less than what is needed to cut a recording: a pause that is none costs a word at most 0.1 s.
+const MARGIN: Margin = Margin { above_noise_db: 3.0, min_depth_db: 4.0 };
 
 /// The pauses in `samples`, in order, as ranges of samples. None where loud and quiet can't be told apart.
 pub fn pauses(samples: &[f32]) -> Vec<Range<usize>> {
@@ -29,5 +31,5 @@ pub fn pauses(samples: &[f32]) -> Vec<Range<usize>> {
         let end = if run.end == energy.len() { samples.len() } else { run.end * HOP };
         run.start * HOP..end
     };
-    quiet_runs(&energy, MIN_FRAMES).into_iter().map(to_samples).collect()
+    quiet_runs(&energy, MIN_FRAMES, MARGIN).into_iter().map(to_samples).collect()
 }

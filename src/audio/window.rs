@@ -34,10 +34,8 @@ const SMOOTH_FRAMES: usize = 5;
 /// In a clean recording, what is this much below the loud parts is a pause (weak fricatives are some 25 dB below
 /// the vowels).
 const CLEAN_DEPTH_DB: f32 = 30.0;
-/// In a noisy one, what is no more than this above the noise. Noise of speech-like colour strays by 2 dB.
-const ABOVE_NOISE_DB: f32 = 4.0;
-/// But nothing is a pause that is not this much below the loud parts.
-const MIN_DEPTH_DB: f32 = 8.0;
+/// In noisy ones: noise of speech-like colour strays by 2 dB.
+const MARGIN: Margin = Margin { above_noise_db: 4.0, min_depth_db: 8.0 };
 /// What counts as digital silence.
 const FLOOR_DB: f32 = -100.0;
 
@@ -117,7 +115,7 @@ struct Pauses {
 impl Pauses {
     fn find(window: &[f32]) -> Self {
         let energy: Vec<f32> = window.chunks_exact(FRAME).map(mean_square).collect();
-        let runs = quiet_runs(&energy, MIN_PAUSE_FRAMES);
+        let runs = quiet_runs(&energy, MIN_PAUSE_FRAMES, MARGIN);
         Self { energy, runs }
     }
 
@@ -141,10 +139,19 @@ impl Pauses {
     }
 }
 
+/// What a pause is in a noisy recording.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Margin {
+    /// No more than this above the noise.
+    pub(super) above_noise_db: f32,
+    /// And this much below the loud parts.
+    pub(super) min_depth_db: f32,
+}
+
 /// The runs of at least `min_frames` frames whose energy is that of a pause, in order.
-pub(super) fn quiet_runs(energy: &[f32], min_frames: usize) -> Vec<Range<usize>> {
+pub(super) fn quiet_runs(energy: &[f32], min_frames: usize, margin: Margin) -> Vec<Range<usize>> {
     let mut runs = Vec::new();
-    if let Some(threshold) = pause_threshold(energy) {
+    if let Some(threshold) = pause_threshold(energy, margin) {
         let mut start = 0;
         // A loud frame behind the last one ends the last run.
         for (index, &frame) in energy.iter().chain([&f32::INFINITY]).enumerate() {
@@ -160,12 +167,13 @@ pub(super) fn quiet_runs(energy: &[f32], min_frames: usize) -> Vec<Range<usize>>
 }
 
 /// The energy below which a frame belongs to a pause, or `None` where loud and quiet can't be told apart.
-fn pause_threshold(energy: &[f32]) -> Option<f32> {
+fn pause_threshold(energy: &[f32], margin: Margin) -> Option<f32> {
     let mut sorted = energy.to_vec();
     sorted.sort_by(f32::total_cmp);
     let loud = decibels(sorted.get(sorted.len() * 9 / 10).copied()?);
     let quiet = energy.windows(SMOOTH_FRAMES).map(mean).fold(f32::INFINITY, f32::min);
-    let threshold = (loud - CLEAN_DEPTH_DB).max(decibels(quiet) + ABOVE_NOISE_DB).min(loud - MIN_DEPTH_DB);
+    let in_noise = decibels(quiet) + margin.above_noise_db;
+    let threshold = (loud - CLEAN_DEPTH_DB).max(in_noise).min(loud - margin.min_depth_db);
     (threshold > decibels(quiet)).then(|| 10_f32.powf(threshold / 10.0))
 }
 

@@ -183,6 +183,22 @@ fn a_long_recording_has_each_word_once_and_in_order() {
 }
 
 #[test]
+fn a_model_that_names_no_heads_has_words_too() {
+    // A GGML file without its profile.
+    let folder = tempfile::tempdir().unwrap();
+    let alone = folder.path().join("alone.bin");
+    std::fs::copy(demo(QuantType::Q8_0), &alone).unwrap();
+    let transcriber = imesli::load::from_ggml(&alone, ONE, true).unwrap();
+    let request = Request { language: Some("en".into()), ..words_wanted() };
+    for (file, said) in SAID {
+        let found = transcribe(&transcriber, samples(file), &request);
+        check(&found);
+        assert_eq!((found.text.as_str(), found.word_times), (said, Some(TimeSource::Attention)));
+        assert_eq!(words(&found).len(), said.split(' ').count());
+    }
+}
+
+#[test]
 fn words_are_respelled_with_the_text() {
     let transcriber = transcriber(QuantType::Q8_0, ONE);
     let request = Request { orthography: Orthography::Kabyle, ..words_wanted() };
