@@ -101,7 +101,7 @@ impl TranscribeArgs {
     pub fn timestamps(&self) -> Timestamps {
         let default = match self.output.format {
             Format::Text | Format::Json => Timestamps::None,
-            Format::Srt | Format::Vtt | Format::Tsv => Timestamps::Segment,
+            Format::Srt | Format::Vtt | Format::Tsv => Timestamps::Word,
         };
         self.decode.timestamps.unwrap_or(default)
     }
@@ -181,7 +181,7 @@ pub struct DecodeArgs {
     #[arg(long, env = "IMESLI_PROMPT", value_name = "TEXT", default_value = "", hide_default_value = true)]
     pub prompt: String,
     /// segment: the times that the model writes between stretches of text, which many fine-tuned models can't;
-    /// word: when each word was said, by the model's attention to the audio [default: none; segment for subtitles].
+    /// word: when each word was said, by the model's attention to the audio [default: none; word for subtitles].
     #[arg(long, value_enum)]
     pub timestamps: Option<Timestamps>,
     /// The spelling that the text is brought to. kabyle: ɛ and ɣ for Greek and Cyrillic look-alikes, composed

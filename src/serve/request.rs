@@ -35,7 +35,7 @@ pub(super) fn request(options: &Options, defaults: &Request) -> Result<Request, 
     match options.timestamps {
         // Subtitles are nothing without times.
         None if subtitles(options)?.is_some() && request.timestamps == Timestamps::None => {
-            request.timestamps = Timestamps::Segment;
+            request.timestamps = Timestamps::Word;
         }
         None => {}
         Some(timestamps) => request.timestamps = timestamps,

@@ -181,7 +181,7 @@ async fn subtitles_come_beside_the_text() {
         let formatted = answer["formatted"].as_str().unwrap();
         assert!(formatted.starts_with(begins), "{answer}");
         assert!(formatted.contains(SAID[3].1.split(' ').next().unwrap()));
-        assert_eq!(answer["timestamps"], "segment");
+        assert_eq!(answer["timestamps"], "word");
         if format != "tsv" {
             assert!(formatted.lines().all(|line| line.contains("-->") || line.len() <= 20), "{formatted}");
         }
