@@ -38,14 +38,14 @@ pub(super) struct Wav {
 }
 
 impl Wav {
-    /// Reads the head. `None` when this is no WAV file, or none whose audio can be found.
+    /// Whether a file that begins with these bytes says that it is a WAV file.
+    pub(super) fn is_one(head: &[u8]) -> bool {
+        [b"RIFF", b"RF64", b"BW64"].iter().any(|kind| head.starts_with(*kind))
+            && head.get(8..12) == Some(b"WAVE")
+    }
+
+    /// Reads the head of a WAV file. `None` when its audio can't be found, or there is no usable format before it.
     pub(super) fn read(source: &mut (impl Read + Seek), file_len: u64) -> io::Result<Option<Self>> {
-        source.seek(SeekFrom::Start(0))?;
-        let Some(head) = bytes::<12>(source)? else { return Ok(None) };
-        let [kind @ .., _, _, _, _, b'W', b'A', b'V', b'E'] = head else { return Ok(None) };
-        if ![*b"RIFF", *b"RF64", *b"BW64"].contains(&kind) {
-            return Ok(None);
-        }
         let mut format = None;
         let mut long_len = None;
         let mut position = 12_u64;
