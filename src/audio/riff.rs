@@ -8,6 +8,11 @@ use std::io::{self, Read, Seek, SeekFrom};
 pub(super) const PCM: u16 = 1;
 /// 32 or 64 bit floats.
 pub(super) const FLOAT: u16 = 3;
+/// Telephones' logarithmic 8 bits, of Europe and of North America.
+const A_LAW: u16 = 6;
+const MU_LAW: u16 = 7;
+/// An MP3 stream.
+pub(super) const MP3: u16 = 0x55;
 const EXTENSIBLE: u16 = 0xfffe;
 
 /// How much of a format chunk is of interest: WAVEFORMATEXTENSIBLE has 40 bytes.
@@ -74,6 +79,11 @@ impl Wav {
     /// Whether hound can read the samples behind our [`Wav::head`].
     pub(super) fn is_plain(&self) -> bool {
         matches!((self.tag, self.bits), (PCM, 8 | 16 | 24 | 32) | (FLOAT, 32))
+    }
+
+    /// Whether anything here can read the samples.
+    pub(super) fn is_known(&self) -> bool {
+        matches!(self.tag, PCM | FLOAT | A_LAW | MU_LAW | MP3)
     }
 
     /// Bytes of the next part when `left` bytes of audio are left: whole frames that one head can announce.

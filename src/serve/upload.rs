@@ -18,8 +18,9 @@ const MAX_CHUNKS: u64 = 1 << 17;
 
 /// The endings of files that may hold audio. What is in them is seen when they are decoded.
 const ENDINGS: &[&str] = &[
-    "3gp", "aac", "aif", "aifc", "aiff", "alac", "caf", "flac", "m4a", "m4b", "m4v", "mka", "mkv", "mov",
-    "mp1", "mp2", "mp3", "mp4", "mpga", "oga", "ogg", "ogv", "opus", "wav", "wave", "weba", "webm",
+    "3g2", "3gp", "aac", "aif", "aifc", "aiff", "alac", "bwf", "caf", "flac", "m4a", "m4b", "m4r", "m4v",
+    "mka", "mkv", "mov", "mp1", "mp2", "mp3", "mp4", "mpga", "oga", "ogg", "ogv", "opus", "wav", "wave",
+    "weba", "webm",
 ];
 
 #[derive(Debug)]

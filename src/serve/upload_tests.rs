@@ -28,10 +28,12 @@ fn begin(uploads: &Uploads, owner: u64, start: &UploadStart) -> Result<Vec<u64>,
 
 #[test]
 fn endings_alone_decide() {
-    for good in ["a.WAV", "b.mp3", "c.webm", "noending", ".hidden", "a.b.m4a"] {
+    for good in
+        ["a.WAV", "b.mp3", "c.webm", "noending", ".hidden", "a.b.m4a", "PTT.opus", "a.oga", "a.mka", "a.3gp"]
+    {
         assert_eq!(check_name(good), Ok(()), "{good}");
     }
-    for bad in ["a.txt", "a.wav.exe", "a.pdf"] {
+    for bad in ["a.txt", "a.wav.exe", "a.pdf", "a.amr", "a.wma"] {
         assert_eq!(check_name(bad).unwrap_err().code, Code::UnsupportedFileType, "{bad}");
     }
 }

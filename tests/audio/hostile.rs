@@ -5,7 +5,7 @@ use imesli::error::Error;
 
 use super::{Sound, bytes, correlation_at, data, decode, open};
 
-const FILES: [&str; 12] = [
+const FILES: [&str; 20] = [
     "theo-7309.wav",
     "theo-7309-alaw.wav",
     "theo-7309-44k-stereo.mp3",
@@ -18,6 +18,29 @@ const FILES: [&str; 12] = [
     "theo-7309.aiff",
     "theo-7309.caf",
     "theo-7309-44k.webm",
+    "theo-7309-voip.ogg",
+    "theo-7309-stereo.opus",
+    "theo-7309-live.webm",
+    "theo-7309-opus.mp4",
+    "theo-7309-front.mp4",
+    "theo-7309-fragments.mp4",
+    "theo-7309-bare.mp3",
+    "theo-7309-alac.caf",
+];
+
+/// Small ones, to be tried in many ways.
+const SMALL: [&str; 11] = [
+    "clicks.opus",
+    "clicks-16k.webm",
+    "clicks-opus.mp4",
+    "clicks.m4a",
+    "clicks-fragments.mp4",
+    "clicks-alac.caf",
+    "clicks-16k.mp3",
+    "clicks.ogg",
+    "clicks-vorbis.webm",
+    "theo-7309-16k-60ms.opus",
+    "clicks.webm",
 ];
 
 #[test]
@@ -67,7 +90,8 @@ fn files_cut_in_the_middle_give_what_is_there() {
         let whole = open(name);
         let file = bytes(name);
         // The pages of an Ogg file are whole or nothing; this short one has three. Heads take their share too.
-        let (parts, slack) = if name.ends_with(".ogg") { ([0.85, 0.9], 0.4) } else { ([0.5, 0.9], 0.25) };
+        let paged = name.ends_with(".ogg") || name.ends_with(".opus");
+        let (parts, slack) = if paged { ([0.85, 0.9], 0.4) } else { ([0.5, 0.9], 0.25) };
         for part in parts {
             let cut = &file[..(file.len() as f64 * part) as usize];
             match decode(cut) {
@@ -83,7 +107,8 @@ fn files_cut_in_the_middle_give_what_is_there() {
                 // MP4 has its index at the end: without it there is nothing to go by. symphonia's CAF reader
                 // wants the chunks that follow the audio.
                 Err(error) => {
-                    assert!(name.ends_with(".m4a") || name.ends_with(".caf"), "{name}: {error}");
+                    let index_last = [".m4a", ".caf", "opus.mp4"].iter().any(|end| name.ends_with(end));
+                    assert!(index_last, "{name}: {error}");
                     assert!(error.to_string().contains("cut off"), "{name}: {error}");
                 }
             }
@@ -122,6 +147,57 @@ fn damaged_files_neither_panic_nor_hang() {
         }
         let spent = before.elapsed();
         assert!(spent.as_secs() < 60, "{name}: {spent:?} for 60 small files");
+    }
+}
+
+#[test]
+fn files_may_be_cut_at_any_byte() {
+    let limits = Limits { max_seconds: 60, ..Limits::default() };
+    for name in SMALL {
+        let (file, whole) = (bytes(name), open(name).samples.len());
+        for len in (0..file.len()).step_by(3) {
+            if let Ok(recording) = Recording::from_bytes(&file[..len], &limits) {
+                // Without its end a file may keep a last packet's padding, and no more.
+                assert!(recording.samples.len() <= whole + 2 * 16_000, "{name} cut at {len}");
+            }
+        }
+    }
+}
+
+#[test]
+fn bits_may_flip_anywhere() {
+    let limits = Limits { max_seconds: 60, ..Limits::default() };
+    for name in SMALL {
+        let file = bytes(name);
+        let before = Instant::now();
+        for bit in (0..file.len() * 8).step_by(11) {
+            let mut damaged = file.clone();
+            damaged[bit / 8] ^= 1 << (bit % 8);
+            if let Ok(recording) = Recording::from_bytes(&damaged, &limits) {
+                let samples = recording.samples.into_vec().unwrap();
+                assert!(samples.iter().all(|sample| sample.abs() <= 0.901), "{name}, bit {bit}");
+            }
+        }
+        assert!(before.elapsed().as_secs() < 60, "{name}: {:?}", before.elapsed());
+    }
+}
+
+#[test]
+fn known_kinds_that_are_not_decoded_are_named() {
+    for (head, name) in [
+        (&b"#!AMR\n\x3c"[..], "AMR"),
+        (b"#!AMR-WB\n\x44", "AMR"),
+        (b"\x30\x26\xb2\x75\x8e\x66\xcf\x11\xa6\xd9", "Windows Media"),
+        (
+            b"RIFF\x40\0\0\0WAVEfmt \x10\0\0\0\x02\0\x01\0\x40\x1f\0\0\0\x10\0\0\0\x01\x04\0data\0\x01\0\0",
+            "0x0002",
+        ),
+        (b"RIFF\x40\0\0\0WAVEdata\x04\0\0\0\0\0\0\0fmt ", "no usable format before the audio"),
+    ] {
+        let mut file = head.to_vec();
+        file.resize(2_000, 7);
+        let error = decode(&file).unwrap_err();
+        assert!(error.to_string().contains(name), "{name}: {error}");
     }
 }
 

@@ -2,6 +2,8 @@
 
 mod subtitles;
 
+use std::collections::BTreeMap;
+use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
 
@@ -38,6 +40,17 @@ fn several_files_are_told_apart() {
     let output = imesli(&["transcribe", SAID[0].0, SAID[1].0]);
     let wanted: String = SAID[..2].iter().map(|(file, said)| format!("{file}: {said}\n")).collect();
     assert_eq!(text(&output.stdout), wanted);
+}
+
+#[test]
+fn the_format_of_a_file_does_not_change_its_words() {
+    let truth: BTreeMap<String, String> =
+        serde_json::from_slice(&fs::read(root("tests/data/truth.json")).unwrap()).unwrap();
+    let files: Vec<String> = truth.keys().map(|name| format!("tests/data/{name}")).collect();
+    let arguments: Vec<&str> =
+        [&["transcribe"], &files.iter().map(String::as_str).collect::<Vec<_>>()[..]].concat();
+    let wanted: String = truth.iter().map(|(name, said)| format!("tests/data/{name}: {said}\n")).collect();
+    assert_eq!(text(&imesli(&arguments).stdout), wanted);
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! The decoder of a track: one of symphonia's, or ours for Opus.
 
-use symphonia::core::codecs::audio::well_known::{CODEC_ID_AAC, CODEC_ID_OPUS};
+use symphonia::core::codecs::audio::well_known::{
+    CODEC_ID_AAC, CODEC_ID_MP1, CODEC_ID_MP2, CODEC_ID_MP3, CODEC_ID_OPUS,
+};
 use symphonia::core::codecs::audio::{AudioCodecParameters, AudioDecoder, AudioDecoderOptions};
 use symphonia::core::errors::Result;
 use symphonia::core::packet::Packet;
@@ -27,7 +29,8 @@ impl Codec {
             tracing::debug!("HE-AAC: decoding its core, without the bands that it makes up");
             parameters.extra_data = Some(core.into());
         }
-        let options = AudioDecoderOptions::default();
+        // For these, symphonia cuts at a length that it estimates, where the file does not say one.
+        let options = AudioDecoderOptions::default().gapless(!is_mpeg_audio(&parameters));
         Ok(Self::Symphonia(symphonia::default::get_codecs().make_audio_decoder(&parameters, &options)?))
     }
 
@@ -71,10 +74,15 @@ impl Codec {
     }
 }
 
+/// Whether the codec is one of MP1, MP2 and MP3.
+fn is_mpeg_audio(parameters: &AudioCodecParameters) -> bool {
+    [CODEC_ID_MP1, CODEC_ID_MP2, CODEC_ID_MP3].contains(&parameters.codec)
+}
+
 /// For the configuration of HE-AAC, that of the AAC-LC stream in it (ISO 14496-3, section 1.6.2.1). Spectral band
 /// replication makes up bands above those that were recorded, which lie above half the core's rate at 16 kHz or
 /// more, and parametric stereo two channels of one: a recogniser needs neither.
-fn low_complexity(config: &[u8]) -> Option<[u8; 2]> {
+pub(super) fn low_complexity(config: &[u8]) -> Option<[u8; 2]> {
     const SBR: u64 = 5;
     const PS: u64 = 29;
     const LC: u64 = 2;

@@ -1,16 +1,19 @@
 //! Containers and their packets, by symphonia.
 
+use std::io::ErrorKind;
+
 use symphonia::core::codecs::audio::AudioCodecParameters;
 use symphonia::core::errors::Error as Symphonia;
 use symphonia::core::formats::probe::Hint;
-use symphonia::core::formats::well_known::{FORMAT_ID_CAF, FORMAT_ID_ISOMP4, FORMAT_ID_MKV};
+use symphonia::core::formats::well_known::{FORMAT_ID_CAF, FORMAT_ID_ISOMP4, FORMAT_ID_MKV, FORMAT_ID_MP3};
 use symphonia::core::formats::{FormatOptions, FormatReader, Track, TrackType};
 use symphonia::core::io::MediaSourceStream;
 use symphonia::core::meta::MetadataOptions;
 
 use super::codec::Codec;
+use super::opus::Head;
 use super::trim::{Bounds, Span, Trim};
-use super::{Open, Source, give_up_or_keep, matroska, mp4, opus};
+use super::{Open, Source, give_up_or_keep, matroska, mp4};
 use crate::audio::sink::Sink;
 use crate::error::{Error, Result};
 
@@ -52,6 +55,14 @@ pub(super) fn decode<'a>(
         let packet = match reader.next_packet() {
             Ok(Some(packet)) => packet,
             Ok(None) => break,
+            // A recorder that streams leaves the lengths open: there is no other end.
+            Err(Symphonia::IoError(error))
+                if error.kind() == ErrorKind::UnexpectedEof
+                    && reader.format_info().format == FORMAT_ID_MKV
+                    && !sink.is_empty() =>
+            {
+                break;
+            }
             // Another stream follows in the same file (chained Ogg).
             Err(Symphonia::ResetRequired) => {
                 input = Input::open(reader.as_ref(), open)?;
@@ -101,7 +112,8 @@ impl Input {
     /// Opens the audio track: the default one, else the first that we can decode.
     fn open(reader: &dyn FormatReader, open: Open<'_, '_>) -> Result<Self> {
         let default = reader.default_track(TrackType::Audio);
-        let mut refusal = Error::InvalidInput("the file has no audio track".to_owned());
+        let mut refusal =
+            Error::InvalidInput("the file has no audio track that can be decoded here".to_owned());
         for track in default.into_iter().chain(reader.tracks()) {
             let Some(parameters) = track.codec_params.as_ref().and_then(|codec| codec.audio()) else {
                 continue;
@@ -138,7 +150,8 @@ fn bounds(
     let mut bounds = match reader.format_info().format {
         FORMAT_ID_ISOMP4 => mp4::bounds(open()?, track.id),
         FORMAT_ID_MKV => matroska::bounds(open()?, track.id),
-        FORMAT_ID_CAF => {
+        // The packet table of CAF; the tag of LAME.
+        FORMAT_ID_CAF | FORMAT_ID_MP3 => {
             let span = |frames: Option<u32>| {
                 let per_second = u64::from(parameters.sample_rate?);
                 Some(Span { units: u64::from(frames?), per_second })
@@ -147,8 +160,15 @@ fn bounds(
         }
         _ => Bounds::default(),
     };
-    let head = parameters.extra_data.as_deref().and_then(opus::Head::read);
-    bounds.delay = bounds.delay.or(head.map(|head| head.delay()));
+    if let Some(head) = parameters.extra_data.as_deref().and_then(Head::read) {
+        let delay = Some(head.delay()).filter(|delay| delay.units > 0);
+        bounds.delay = match reader.format_info().format {
+            // An edit list counts from the first decoded sample.
+            FORMAT_ID_ISOMP4 => bounds.delay.or(delay),
+            // CodecDelay should be the same, and is not where a writer took one rate for the other.
+            _ => delay.or(bounds.delay),
+        };
+    }
     Ok(bounds)
 }
 

@@ -10,6 +10,8 @@ mod container;
 mod matroska;
 mod mp4;
 mod opus;
+#[cfg(test)]
+mod tests;
 mod trim;
 mod wav;
 
@@ -19,7 +21,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use symphonia::core::io::{MediaSource, ReadOnlySource};
 
-use super::riff::Wav;
+use super::riff::{self, Wav};
 use super::sink::Sink;
 use crate::error::{Error, Result};
 
@@ -36,8 +38,6 @@ const KNOWN_OTHERS: [(&[u8], &str); 5] = [
     (b"\x30\x26\xb2\x75\x8e\x66\xcf\x11", "Windows Media"),
     (b".snd", "Sun audio (.au)"),
 ];
-/// The format tag of WAV for an MP3 stream in its data chunk.
-const MP3_IN_WAV: u16 = 0x55;
 
 /// Decodes all of what `open` opens into `sink`, and returns the name of its format ("wave/pcm", "isomp4/aac").
 ///
@@ -71,16 +71,28 @@ fn decode_any<'a>(open: Open<'_, 'a>, sink: &mut Sink) -> Result<String> {
         return decode_wav(&wav, source, open, sink);
     }
     source.seek(SeekFrom::Start(0)).map_err(unreadable)?;
-    let reader = match container::probe(source) {
-        Ok(reader) => reader,
+    let whole = container::probe(source)
+        .map_err(|error| container::probe_error(&error))
+        .and_then(|reader| container::decode(reader, open, sink));
+    match whole {
         // Some readers look at the end of a file first, and refuse one that is cut off: but not if they can't look.
-        Err(first) => container::probe(Box::new(ReadOnlySource::new(open()?)))
-            .map_err(|_| container::probe_error(&first))?,
-    };
-    container::decode(reader, open, sink)
+        Err(error) if sink.is_empty() && !matches!(error, Error::TooLarge(_)) => {
+            let Ok(reader) = container::probe(Box::new(ReadOnlySource::new(open()?))) else {
+                return Err(error);
+            };
+            container::decode(reader, open, sink).map_err(|again| if sink.is_empty() { error } else { again })
+        }
+        whole => whole,
+    }
 }
 
 fn decode_wav<'a>(wav: &Wav, mut source: Source<'a>, open: Open<'_, 'a>, sink: &mut Sink) -> Result<String> {
+    if !wav.is_known() {
+        return Err(Error::Unsupported(format!(
+            "the WAV file's audio is compressed in a way (format {:#06x}) that can't be decoded here",
+            wav.tag
+        )));
+    }
     if wav.repaired {
         tracing::warn!(bytes = wav.len, "the WAV file's own length is wrong: reading to its end");
     }
@@ -88,7 +100,7 @@ fn decode_wav<'a>(wav: &Wav, mut source: Source<'a>, open: Open<'_, 'a>, sink: &
         .seek(SeekFrom::Start(wav.start))
         .map_err(|error| Error::internal_from("reading the audio file", error))?;
     let body = source.take(wav.len);
-    if wav.tag == MP3_IN_WAV {
+    if wav.tag == riff::MP3 {
         let stream = container::probe(Box::new(ReadOnlySource::new(body)));
         return container::decode(stream.map_err(|e| container::probe_error(&e))?, open, sink);
     }

@@ -1,7 +1,6 @@
 //! Opus packets to samples. The only file that names rusty_opus.
 
 use rusty_opus::OpusDecoder;
-use rusty_opus::multistream::OpusMSDecoder;
 use symphonia::core::errors::{Error, Result, decode_error, unsupported_error};
 
 use super::trim::Span;
@@ -15,7 +14,7 @@ const MAX_FRAMES: usize = 5_760;
 pub(super) struct Head {
     channels: usize,
     pre_skip: u16,
-    /// How channels are spread over streams: 0 for mono and stereo in one, 1 for surround.
+    /// How channels are spread over streams: 0 for mono and stereo in one, 1 for any number in several.
     family: u8,
 }
 
@@ -37,26 +36,20 @@ impl Head {
 
 /// Decodes the packets of one track.
 pub(super) struct Decoder {
-    streams: Streams,
+    stream: Box<OpusDecoder>,
     channels: usize,
-}
-
-enum Streams {
-    One(Box<OpusDecoder>),
-    Several(Box<OpusMSDecoder>),
 }
 
 impl Decoder {
     /// A decoder for a track with that header, or with that many channels where it has none.
     pub(super) fn new(head: Option<&Head>, channels: usize) -> Result<Self> {
         let (channels, family) = head.map_or((channels, 0), |head| (head.channels, head.family));
-        let streams = match (family, channels) {
+        let stream = match (family, channels) {
             (_, 0) => return decode_error("opus: no channels"),
-            (0 | 1, 1 | 2) => OpusDecoder::new(RATE as i32, channels).map(Box::new).map(Streams::One),
-            (1, _) => OpusMSDecoder::new(RATE as i32, channels, 1).map(Box::new).map(Streams::Several),
-            _ => return unsupported_error("opus: a channel mapping that is not known here"),
+            (0 | 1, 1 | 2) => OpusDecoder::new(RATE as i32, channels).map_err(decoder_error)?,
+            _ => return unsupported_error("opus: more than two channels"),
         };
-        Ok(Self { streams: streams.map_err(decoder_error)?, channels })
+        Ok(Self { stream: Box::new(stream), channels })
     }
 
     pub(super) fn channels(&self) -> usize {
@@ -71,11 +64,7 @@ impl Decoder {
             _ => return decode_error("opus: a packet of no valid length"),
         };
         block.resize(frames * self.channels, 0.0);
-        let decoded = match &mut self.streams {
-            Streams::One(stream) => stream.decode(packet, frames, block),
-            Streams::Several(streams) => streams.decode(packet, frames, block),
-        };
-        match decoded {
+        match self.stream.decode(packet, frames, block) {
             Ok(made) => block.truncate(made * self.channels),
             Err(error) => {
                 block.clear();
