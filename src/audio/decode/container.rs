@@ -47,6 +47,9 @@ pub(super) fn decode<'a>(
     open: Open<'_, 'a>,
     sink: &mut Sink,
 ) -> Result<String> {
+    if reader.format_info().format == FORMAT_ID_ISOMP4 && !mp4::is_sane(open()?) {
+        return Err(Error::InvalidInput("the MP4 file is damaged: it announces too many packets".to_owned()));
+    }
     let mut input = Input::open(reader.as_ref(), open)?;
     let name = format!("{}/{}", reader.format_info().short_name, input.codec.name());
     let mut block = Vec::new();

@@ -5,8 +5,11 @@ use std::io::{Read, Seek, SeekFrom};
 
 use super::trim::{Bounds, Span};
 
-/// Boxes that are looked at before it is given up; an honest file has some hundred up to its `moov`.
-const MAX_BOXES: usize = 100_000;
+/// Boxes that are looked at before it is given up: ten hours in fragments of 100 ms have half as many.
+const MAX_BOXES: usize = 4_000_000;
+/// Samples (packets, mostly) of all tracks that fragments may announce: a week of 20 ms each. symphonia counts
+/// through them one by one, and a few bytes can announce four thousand million.
+const MAX_SAMPLES: u64 = 30_000_000;
 /// More than one file's worth of edits, or of text in the tag.
 const MAX_EDITS: u32 = 1_000;
 const MAX_TAG: u64 = 1_024;
@@ -15,6 +18,12 @@ const MAX_TAG: u64 = 1_024;
 pub(super) fn bounds(source: impl Read + Seek, track: u32) -> Bounds {
     let mut reader = Reader { source, boxes: 0 };
     reader.movie(track).unwrap_or_default()
+}
+
+/// Whether fragments announce no more than a file can honestly hold.
+pub(super) fn is_sane(source: impl Read + Seek) -> bool {
+    let mut reader = Reader { source, boxes: 0 };
+    reader.fragment_samples().is_some_and(|samples| samples <= MAX_SAMPLES)
 }
 
 struct Reader<R> {
@@ -39,6 +48,24 @@ struct Edits {
 }
 
 impl<R: Read + Seek> Reader<R> {
+    /// The samples of all fragments together. `None` where there are too many boxes.
+    fn fragment_samples(&mut self) -> Option<u64> {
+        let len = self.source.seek(SeekFrom::End(0)).ok()?;
+        let (mut at, mut samples) = (0, 0_u64);
+        while let Some(atom) = self.atom(at, len) {
+            at = match &atom.name {
+                // What is in them comes next.
+                b"moof" | b"traf" => atom.start,
+                _ => atom.end,
+            };
+            if atom.name == *b"trun" && self.version(&atom).is_some() {
+                let count = self.bytes().map_or(0, u32::from_be_bytes);
+                samples = samples.saturating_add(count.into());
+            }
+        }
+        (self.boxes <= MAX_BOXES).then_some(samples)
+    }
+
     fn movie(&mut self, track: u32) -> Option<Bounds> {
         let len = self.source.seek(SeekFrom::End(0)).ok()?;
         let movie = self.find(&Atom { name: *b"file", start: 0, end: len }, b"moov")?;

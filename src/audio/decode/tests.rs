@@ -100,6 +100,22 @@ fn an_edit_list_says_where_a_track_begins_and_ends() {
 }
 
 #[test]
+fn fragments_that_announce_too_much_are_seen() {
+    let fragment = |samples| {
+        let run = atom(b"trun", &words(&[0, samples]));
+        atom(b"moof", &atom(b"traf", &[atom(b"tfhd", &words(&[0, 7])), run].concat()))
+    };
+    let file = |counts: &[u32]| {
+        let fragments: Vec<u8> = counts.iter().flat_map(|&count| fragment(count)).collect();
+        Cursor::new([movie(&[], &[]), fragments, atom(b"mdat", &[1; 50])].concat())
+    };
+    assert!(mp4::is_sane(file(&[])));
+    assert!(mp4::is_sane(file(&[25; 1_000])));
+    assert!(!mp4::is_sane(file(&[25, u32::MAX, 25])));
+    assert!(!mp4::is_sane(file(&[1_000_000; 31])));
+}
+
+#[test]
 fn without_an_edit_list_the_tag_of_itunes_counts() {
     let tag = " 00000000 00000840 000001CA 00000000003F31F6 00000000 00000000";
     let entry = [
