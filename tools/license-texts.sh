@@ -22,14 +22,17 @@ texts() { # NAME FOLDER: checksum, name and path of each licence text there
 }
 
 found=$(
-    while read -r folder; do
-        name=${folder##*/}
-        case $name in
-            whisper-rs-sys-*) texts whisper.cpp "$folder/whisper.cpp" ;;
-            openssl-src-*) texts OpenSSL "$folder/openssl" ;;
-        esac
-        if grep -qxF "$name" <<<"$crates"; then texts "$name" "$folder"; fi
-    done <<<"$folders" | LC_ALL=C sort
+    {
+        texts 'Silero VAD (weights)' src/audio/voice
+        while read -r folder; do
+            name=${folder##*/}
+            case $name in
+                whisper-rs-sys-*) texts whisper.cpp "$folder/whisper.cpp" ;;
+                openssl-src-*) texts OpenSSL "$folder/openssl" ;;
+            esac
+            if grep -qxF "$name" <<<"$crates"; then texts "$name" "$folder"; fi
+        done <<<"$folders"
+    } | LC_ALL=C sort
 )
 before='' shown=''
 while IFS='|' read -r sum name file; do

@@ -3,7 +3,7 @@
 //! - [`Recording`]: a whole file, decoded, downmixed, resampled and levelled.
 //! - `decode` (hound, symphonia) → `sink` (downmix, bounds) → [`resample`] (rubato) → [`samples`] (memory or
 //!   disk) → [`level`].
-//! - [`pause`]: where nothing is said.
+//! - [`voice`]: where somebody speaks; [`pause`]: where nothing is said.
 //! - [`window`]: where to cut recordings that are too long for one go.
 
 mod decode;
@@ -15,6 +15,7 @@ pub mod samples;
 mod sink;
 #[cfg(test)]
 mod tests;
+pub mod voice;
 pub mod window;
 
 use std::fs::File;
