@@ -2,6 +2,7 @@
 //!
 //! - [`model`]: whisper.cpp's tensors; names `whisper_rs`.
 //! - [`search`] and [`rules`]: which tokens follow. Pure.
+//! - [`guard`] and [`repetition`]: what a model says that nobody can have said. Pure.
 //! - [`vocabulary`] and [`segment`]: tokens to text and times; [`tokenize`]: text to tokens. Pure.
 //! - [`alignment`], [`timing`] and [`word`]: when each word was said. Pure.
 //! - [`recognizer`]: one window through one state.
@@ -12,9 +13,11 @@
 
 pub mod alignment;
 mod assembly;
+pub mod guard;
 pub mod model;
 pub mod pool;
 pub mod recognizer;
+pub mod repetition;
 pub mod rules;
 pub mod search;
 pub mod segment;

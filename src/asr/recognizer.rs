@@ -330,6 +330,7 @@ fn rules(vocabulary: &Vocabulary, options: &DecodeOptions) -> Result<Rules> {
         suppress: options.suppress.clone(),
         begin_suppress: options.begin_suppress.clone(),
         timestamps,
+        no_loops: false,
     })
 }
 

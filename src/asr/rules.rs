@@ -5,6 +5,7 @@
 //! `WhisperForConditionalGeneration.generate` applies them.
 
 use super::model::Token;
+use super::repetition;
 
 /// The rules of one decode.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,6 +18,8 @@ pub struct Rules {
     pub begin_suppress: Vec<Token>,
     /// The timestamp grammar, where timestamps are wanted.
     pub timestamps: Option<TimestampRules>,
+    /// Whether no phrase may come more than [`repetition::REPEATS`] times in a row.
+    pub no_loops: bool,
 }
 
 /// The grammar of timestamps: text between pairs of them, times that do not fall.
@@ -33,7 +36,13 @@ pub struct TimestampRules {
 impl Rules {
     /// No rule but the end token.
     pub fn none(end_of_text: Token) -> Self {
-        Self { end_of_text, suppress: Vec::new(), begin_suppress: Vec::new(), timestamps: None }
+        Self {
+            end_of_text,
+            suppress: Vec::new(),
+            begin_suppress: Vec::new(),
+            timestamps: None,
+            no_loops: false,
+        }
     }
 
     /// Forbids in `logits` (a row over the vocabulary) what may not follow `generated`.
@@ -42,6 +51,12 @@ impl Rules {
             forbid(logits, &self.begin_suppress);
         }
         forbid(logits, &self.suppress);
+        if self.no_loops {
+            let times = self.timestamps.map_or(Token::MAX, |timestamps| timestamps.begin);
+            let text: Vec<Token> = generated.iter().copied().filter(|token| *token < times).collect();
+            let again: Vec<Token> = repetition::once_too_often(&text).collect();
+            forbid(logits, &again);
+        }
         if let Some(timestamps) = &self.timestamps {
             timestamps.apply(self.end_of_text, generated, logits);
         }

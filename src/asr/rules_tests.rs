@@ -14,6 +14,7 @@ fn rules(max_initial: Option<u32>) -> Rules {
         suppress: vec![2, 9, 1000],
         begin_suppress: vec![END, 4],
         timestamps: Some(TimestampRules { no_timestamps: NO_TIMESTAMPS, begin: BEGIN, max_initial }),
+        no_loops: false,
     }
 }
 
