@@ -103,6 +103,7 @@ fn options(vocabulary: &Vocabulary, beams: usize, tokens: usize) -> DecodeOption
         begin_suppress: Vec::new(),
         search: SearchOptions { beams, max_new_tokens: tokens, ..SearchOptions::default() },
         alignment: None,
+        loop_guard: false,
     }
 }
 

@@ -18,6 +18,7 @@ use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand,
 use crate::asr::recognizer::Task;
 use crate::asr::search::SearchOptions;
 use crate::asr::segment::Timestamps;
+use crate::asr::switch::Switch;
 use crate::asr::transcriber::Request;
 use crate::checkpoint::{QuantType, QuantTypeParser};
 use crate::client::Address;
@@ -82,7 +83,7 @@ pub struct TranscribeArgs {
     #[command(flatten)]
     pub output: OutputArgs,
     /// Where the files go instead: a running server (ws:// or wss://HOST:PORT). Its model is used;
-    /// --language, --task, --timestamps, --orthography, --prompt, --temperature and --beam-size are sent along.
+    /// --language, --task, --timestamps, --orthography, --prompt, --temperature, --beam-size and --vad are sent along.
     #[arg(long, env = "IMESLI_SERVER", value_name = "URL")]
     pub server: Option<Address>,
     /// Accept any certificate of the server, also a self-signed one.
@@ -127,6 +128,9 @@ pub struct ModelArgs {
     /// Compute on the CPU, also where this build supports a GPU.
     #[arg(long, env = "IMESLI_CPU")]
     pub cpu: bool,
+    /// What listens for speech: a Silero model in the format of whisper.cpp [default: the one built in].
+    #[arg(long, env = "IMESLI_VAD_MODEL", value_name = "FILE")]
+    pub vad_model: Option<PathBuf>,
 }
 
 /// Cores for each state: with fewer a single message takes long, with more they are badly used.
@@ -198,6 +202,12 @@ pub struct DecodeArgs {
     /// fit is cut; without this option its window is split and nothing is cut.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub max_tokens: Option<u16>,
+    /// Leave out long stretches in which nobody speaks: models make text up there.
+    #[arg(long, env = "IMESLI_VAD", value_name = "MODE", value_enum, default_value_t)]
+    pub vad: Switch,
+    /// Search once more where the text repeats itself beyond what anybody can say. Off: the model's own tokens.
+    #[arg(long, env = "IMESLI_LOOP_GUARD", value_name = "MODE", value_enum, default_value_t)]
+    pub loop_guard: Switch,
 }
 
 impl DecodeArgs {
@@ -218,6 +228,8 @@ impl DecodeArgs {
                 temperature: self.temperature,
                 ..SearchOptions::default()
             },
+            vad: self.vad,
+            loop_guard: self.loop_guard,
         }
     }
 }

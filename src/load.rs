@@ -8,6 +8,7 @@ use crate::asr::pool::{Pool, PoolOptions};
 use crate::asr::recognizer::Task;
 use crate::asr::transcriber::{Defaults, Transcriber};
 use crate::asr::vocabulary::{SpecialTokens, Vocabulary};
+use crate::audio::voice::VoiceDetector;
 use crate::checkpoint::profile::{self, Profile};
 use crate::checkpoint::{self, Resolved};
 use crate::config::ModelArgs;
@@ -19,18 +20,25 @@ use crate::config::ModelArgs;
 /// When the checkpoint can't be used, or there is no memory for the states.
 pub fn transcriber(args: &ModelArgs, requests: usize) -> anyhow::Result<Transcriber> {
     let pool = PoolOptions { states: args.states(), threads: args.threads_per_state(), requests };
-    start(checkpoint::resolve(&args.checkpoint, args.quantize)?, pool, args.cpu)
+    // First, because it is soon done and can be wrong.
+    let detector = args.vad_model.as_deref().map_or_else(VoiceDetector::built_in, VoiceDetector::open)?;
+    start(checkpoint::resolve(&args.checkpoint, args.quantize)?, pool, args.cpu, detector)
 }
 
-/// The same for a GGML file, with the profile beside it where there is one.
+/// The same for a GGML file, with the profile beside it where there is one, and the built-in voice detector.
 ///
 /// # Errors
 /// When the file can't be used, or there is no memory for the states.
 pub fn from_ggml(path: &Path, pool: PoolOptions, cpu: bool) -> anyhow::Result<Transcriber> {
-    start(checkpoint::resolve(path, None)?, pool, cpu)
+    start(checkpoint::resolve(path, None)?, pool, cpu, VoiceDetector::built_in()?)
 }
 
-fn start(resolved: Resolved, pool: PoolOptions, cpu: bool) -> anyhow::Result<Transcriber> {
+fn start(
+    resolved: Resolved,
+    pool: PoolOptions,
+    cpu: bool,
+    detector: VoiceDetector,
+) -> anyhow::Result<Transcriber> {
     let model = Model::load(&resolved.ggml, ModelOptions { gpu: !cpu })?;
     let vocabulary = Arc::new(Vocabulary::new(&model, special_tokens(&resolved.profile.tokens)));
     tracing::info!(
@@ -44,7 +52,7 @@ fn start(resolved: Resolved, pool: PoolOptions, cpu: bool) -> anyhow::Result<Tra
         tracing::info!("the model was seen to write no timestamps: requests for them are answered without");
     }
     let pool = Pool::start(&model, &vocabulary, pool)?;
-    Ok(Transcriber::new(pool, vocabulary, defaults(&resolved.profile)))
+    Ok(Transcriber::new(pool, vocabulary, defaults(&resolved.profile), detector))
 }
 
 fn special_tokens(tokens: &profile::SpecialTokens) -> SpecialTokens {

@@ -11,6 +11,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use crate::asr::recognizer::Cancel;
 use crate::asr::search::SearchOptions;
 use crate::asr::segment::Timestamps;
+use crate::asr::switch::Switch;
 use crate::asr::transcriber::{Request, Transcriber, Transcript};
 use crate::audio::{Limits, Recording};
 use crate::client::{self, Client, Stage};
@@ -111,6 +112,9 @@ fn remote_options(args: &TranscribeArgs) -> client::Options {
     if decode.max_tokens.is_some() {
         tracing::warn!("--max-tokens can't be asked of a server");
     }
+    if decode.loop_guard != Switch::default() {
+        tracing::warn!("--loop-guard can't be asked of a server");
+    }
     let default = SearchOptions::default().beams;
     client::Options {
         language: decode.language.as_ref().map(|code| code.to_lowercase()),
@@ -123,6 +127,7 @@ fn remote_options(args: &TranscribeArgs) -> client::Options {
         prompt: Some(decode.prompt.clone()).filter(|prompt| !prompt.is_empty()),
         temperature: Some(decode.temperature).filter(|temperature| *temperature > 0.0),
         beam_size: Some(decode.beam_size).filter(|beams| usize::from(*beams) != default),
+        vad: Some(decode.vad).filter(|vad| *vad != Switch::default()),
     }
 }
 

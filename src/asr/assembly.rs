@@ -14,7 +14,7 @@ use super::word;
 use crate::audio::SAMPLE_RATE;
 use crate::audio::window::Window;
 
-/// Joins what was heard in the windows.
+/// Joins what was heard in the windows of `duration` seconds.
 pub(super) fn assemble(
     vocabulary: &Vocabulary,
     duration: f64,
@@ -39,6 +39,7 @@ pub(super) fn assemble(
             tokens.extend_from_slice(&hypothesis.tokens);
             sum += hypothesis.mean_log_prob();
             transcript.unended += usize::from(!hypothesis.ended);
+            transcript.looped += usize::from(piece.looped);
         }
         transcript.mean_log_probs.push(sum / heard.pieces.len().max(1) as f32);
         transcript.tokens.push(tokens);

@@ -7,6 +7,7 @@
 //! - [`alignment`], [`timing`] and [`word`]: when each word was said. Pure.
 //! - [`recognizer`]: one window through one state.
 //! - [`pool`]: states on threads of their own, one bounded queue in front.
+//! - `plan`: what of a recording goes to the model, and in which windows.
 //! - [`stitch`]: the windows' texts joined. Pure.
 //! - `assembly`: what was heard in the windows, put together. Pure.
 //! - [`transcriber`]: the conductor; a recording in, its transcript out.
@@ -15,6 +16,7 @@ pub mod alignment;
 mod assembly;
 pub mod guard;
 pub mod model;
+mod plan;
 pub mod pool;
 pub mod recognizer;
 pub mod repetition;
@@ -22,6 +24,7 @@ pub mod rules;
 pub mod search;
 pub mod segment;
 pub mod stitch;
+pub mod switch;
 pub mod timing;
 pub mod tokenize;
 pub mod transcriber;

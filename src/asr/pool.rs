@@ -16,7 +16,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use super::model::Model;
 use super::recognizer::{Cancel, DecodeOptions, Heard, Recognizer};
 use super::vocabulary::Vocabulary;
-use crate::audio::samples::Samples;
+use crate::audio::excerpt::Excerpt;
 use crate::error::{Error, Result};
 
 /// The size of a pool.
@@ -39,9 +39,9 @@ pub struct Permit {
 /// One window to be recognized.
 #[derive(Debug)]
 pub struct Job {
-    /// The recording.
-    pub samples: Arc<Samples>,
-    /// The window within them.
+    /// What is transcribed of the recording.
+    pub excerpt: Arc<Excerpt>,
+    /// The window within it.
     pub range: Range<usize>,
     /// How to decode it.
     pub options: Arc<DecodeOptions>,
@@ -196,7 +196,7 @@ impl Worker {
     }
 
     fn work(&mut self, job: &Job) -> Result<Heard> {
-        let samples = job.samples.read(job.range.clone())?;
+        let samples = job.excerpt.read(job.range.clone())?;
         let mut recognizer = match self.recognizer.take() {
             Some(recognizer) => recognizer,
             None => Recognizer::new(self.model.new_state(self.threads)?, Arc::clone(&self.vocabulary)),

@@ -6,9 +6,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::alignment::{Evidence, FRAME_SECONDS, heads};
+use super::guard::{Guarded, guarded_search};
 use super::model::{Encoded, Head, State, Token};
+use super::repetition;
 use super::rules::{Rules, TimestampRules};
-use super::search::{Decoder, Hypothesis, LogNorm, SearchOptions, search};
+use super::search::{Decoder, Hypothesis, LogNorm, SearchOptions};
 use super::timing::{TimeSource, estimate};
 use super::vocabulary::Vocabulary;
 use crate::audio::SAMPLE_RATE;
@@ -79,6 +81,8 @@ pub struct DecodeOptions {
     pub search: SearchOptions,
     /// Whether to find out when each token was said, and by which heads; by a choice of our own where there are none.
     pub alignment: Option<Arc<[Head]>>,
+    /// Whether a text that loops is searched for once more, see [`repetition`].
+    pub loop_guard: bool,
 }
 
 /// What was heard in one window.
@@ -108,6 +112,8 @@ pub struct Piece {
     pub range: Range<usize>,
     /// The tokens that the search found. Not [`ended`](Hypothesis::ended): there may be more text in it.
     pub hypothesis: Hypothesis,
+    /// Whether it loops, and did so when it was searched for once more.
+    pub looped: bool,
     /// When its text tokens were said, if that was asked for.
     pub times: Option<TokenTimes>,
 }
@@ -140,7 +146,8 @@ impl Recognizer {
 
     /// Recognizes one window of at most 30 s of 16 kHz mono samples. A text that reaches the model's limit
     /// without an end token did not fit: the window is then split at its quietest point and both parts are
-    /// decoded again, so that nothing is cut in silence.
+    /// decoded again, so that nothing is cut in silence. A text that loops is not split: the search is made once more,
+    /// with rules that forbid it, and the first text stands where that comes to no end either.
     ///
     /// # Errors
     /// [`Error::InvalidInput`] when the model lacks a token that the options ask for,
@@ -155,13 +162,14 @@ impl Recognizer {
         let mut waiting = vec![whole];
         while let Some(range) = waiting.pop() {
             let part = samples.get(range.clone()).unwrap_or_default();
-            let (hypothesis, times) = self.decode_part(part, &options, cancel, &mut heard)?;
+            let (Guarded { hypothesis, looped }, times) =
+                self.decode_part(part, &options, cancel, &mut heard)?;
             if let Some(token) = heard.language {
                 options.language = Language::Token(token);
             }
-            let fits = hypothesis.ended || options.search.max_new_tokens < usize::MAX;
+            let fits = hypothesis.ended || looped || options.search.max_new_tokens < usize::MAX;
             if fits || part.len() < MIN_SPLIT {
-                heard.pieces.push(Piece { range, hypothesis, times });
+                heard.pieces.push(Piece { range, hypothesis, looped, times });
             } else {
                 let middle = range.start + quietest_point(part, part.len() / 4..part.len() * 3 / 4);
                 waiting.push(middle..range.end);
@@ -177,7 +185,7 @@ impl Recognizer {
         options: &DecodeOptions,
         cancel: &Cancel,
         heard: &mut Heard,
-    ) -> Result<(Hypothesis, Option<TokenTimes>)> {
+    ) -> Result<(Guarded, Option<TokenTimes>)> {
         cancel.check()?;
         let begin = Instant::now();
         self.state.set_audio(samples, None)?;
@@ -199,21 +207,25 @@ impl Recognizer {
         };
         let whole = prompt(&self.vocabulary, options, heard.language, encoded.max_positions())?;
         let rules = rules(&self.vocabulary, options)?;
-        let hypothesis = search(&mut encoded, &whole, &rules, options.search, &|| cancel.is_cancelled())?;
+        let (search, cancelled) = (options.search, || cancel.is_cancelled());
+        let loops = |found: &Hypothesis| {
+            options.loop_guard && is_loop(&self.vocabulary, found, samples.len(), search)
+        };
+        let found = guarded_search(&mut encoded, &whole, &rules, search, &cancelled, loops)?;
         heard.decode += begin.elapsed().saturating_sub(encode);
         cancel.check()?;
         let begin = Instant::now();
         let times = match &options.alignment {
             Some(known) => {
                 let bare = prompt(&self.vocabulary, &options.bare(), heard.language, usize::MAX)?;
-                let text = hypothesis.tokens.iter().copied().filter(|token| self.vocabulary.is_text(*token));
-                let text: Vec<Token> = text.collect();
+                let tokens = found.hypothesis.tokens.iter().copied();
+                let text: Vec<Token> = tokens.filter(|token| self.vocabulary.is_text(*token)).collect();
                 Some(token_times(&mut encoded, &self.vocabulary, known, &bare, &text, samples)?)
             }
             None => None,
         };
         heard.align += begin.elapsed();
-        Ok((hypothesis, times))
+        Ok((found, times))
     }
 }
 
@@ -332,6 +344,15 @@ fn rules(vocabulary: &Vocabulary, options: &DecodeOptions) -> Result<Rules> {
         timestamps,
         no_loops: false,
     })
+}
+
+/// Whether a text loops that was found in so many samples.
+fn is_loop(vocabulary: &Vocabulary, found: &Hypothesis, samples: usize, options: SearchOptions) -> bool {
+    let text: Vec<Token> = found.tokens.iter().copied().filter(|token| vocabulary.is_text(*token)).collect();
+    let seconds = samples as f64 / f64::from(crate::audio::SAMPLE_RATE);
+    // A limit that somebody set says nothing.
+    let endless = !found.ended && options.max_new_tokens == usize::MAX;
+    repetition::is_loop(&text, |tokens| vocabulary.text(tokens), seconds, endless)
 }
 
 /// The middle of the quietest 100 ms of `samples` within `range`.

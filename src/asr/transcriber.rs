@@ -5,17 +5,22 @@ use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use serde::Serialize;
+
 use super::assembly::assemble;
 use super::model::{Head, Token};
+use super::plan::plan;
 use super::pool::{Done, Job, Permit, Pool};
 use super::recognizer::{Cancel, DecodeOptions, Language, Task};
 use super::search::SearchOptions;
 use super::segment::{Segment, Timestamps};
+use super::switch::Switch;
 use super::timing::TimeSource;
 use super::tokenize::Tokenizer;
 use super::vocabulary::Vocabulary;
 use crate::audio::samples::Samples;
-use crate::audio::window::{WINDOW_SAMPLES, Window, windows};
+use crate::audio::voice::VoiceDetector;
+use crate::audio::window::Window;
 use crate::error::{Error, Result};
 use crate::text::Orthography;
 
@@ -54,6 +59,10 @@ pub struct Request {
     pub orthography: Orthography,
     /// The search.
     pub search: SearchOptions,
+    /// Whether stretches without speech are left out.
+    pub vad: Switch,
+    /// Whether a text that loops is searched for once more.
+    pub loop_guard: Switch,
 }
 
 /// The text of a recording, and what it covers.
@@ -75,6 +84,10 @@ pub struct Transcript {
     pub duration: f64,
     /// Seconds of audio that were decoded.
     pub decoded: f64,
+    /// Where somebody speaks, in seconds of the recording; `None` without voice activity detection.
+    pub speech: Option<Vec<Range<f64>>>,
+    /// What was not decoded, in order.
+    pub skipped: Vec<Skipped>,
     /// Stretches of the text, with times in seconds of the recording: as the model wrote them when those of segments
     /// were asked for, between pauses when those of words were, else one for each window.
     pub segments: Vec<Segment>,
@@ -87,8 +100,29 @@ pub struct Transcript {
     pub mean_log_probs: Vec<f32>,
     /// Windows in which the model did not come to an end: their text may lack something.
     pub unended: usize,
+    /// Windows whose text loops, also where it was searched for once more.
+    pub looped: usize,
     /// Where the time went.
     pub timings: Timings,
+}
+
+/// A stretch of a recording that was not decoded.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Skipped {
+    /// Start in seconds.
+    pub start: f64,
+    /// End in seconds.
+    pub end: f64,
+    /// Why.
+    pub reason: SkipReason,
+}
+
+/// Why a stretch was not decoded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SkipReason {
+    /// Nobody speaks in it.
+    NoSpeech,
 }
 
 /// The text before its spelling was changed.
@@ -101,6 +135,11 @@ pub struct RawText {
 }
 
 impl Transcript {
+    /// Seconds in which somebody speaks, where that was looked for.
+    pub fn speech_duration(&self) -> Option<f64> {
+        Some(self.speech.as_ref()?.iter().map(|span| span.end - span.start).sum())
+    }
+
     /// Brings the text to a spelling, and keeps it as it was beside.
     fn respell(&mut self, orthography: Orthography) {
         if orthography == Orthography::None {
@@ -123,6 +162,8 @@ impl Transcript {
 /// Where the time of a request went, summed over its windows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Timings {
+    /// Listening for speech.
+    pub listening: Duration,
     /// Waiting for a state.
     pub queued: Duration,
     /// Spectrogram and encoder.
@@ -150,6 +191,7 @@ pub struct Transcriber {
     /// Made for the first prompt.
     tokenizer: OnceLock<Tokenizer>,
     defaults: Defaults,
+    detector: Arc<VoiceDetector>,
 }
 
 /// Sets the flag when the request's future is dropped, so that work nobody waits for stops.
@@ -163,8 +205,8 @@ impl Drop for CancelOnDrop {
 
 impl Transcriber {
     /// A transcriber over a started pool.
-    pub fn new(pool: Pool, vocabulary: Arc<Vocabulary>, defaults: Defaults) -> Self {
-        Self { pool, vocabulary, tokenizer: OnceLock::new(), defaults }
+    pub fn new(pool: Pool, vocabulary: Arc<Vocabulary>, defaults: Defaults, detector: VoiceDetector) -> Self {
+        Self { pool, vocabulary, tokenizer: OnceLock::new(), defaults, detector: Arc::new(detector) }
     }
 
     /// A place for one request.
@@ -191,10 +233,11 @@ impl Transcriber {
     ) -> Result<Transcript> {
         let _cancel_on_drop = CancelOnDrop(cancel.clone());
         let mut options = Arc::new(self.decode_options(request)?);
-        let windows = plan(&samples, cancel).await?;
-        let total = windows.len();
+        let detector = request.vad.is_on().then_some(&self.detector);
+        let plan = plan(&samples, detector, cancel).await?;
+        let total = plan.windows.len();
         let job = |window: &Window, options: &Arc<DecodeOptions>| Job {
-            samples: Arc::clone(&samples),
+            excerpt: Arc::clone(&plan.excerpt),
             range: window.range.clone(),
             options: Arc::clone(options),
             cancel: cancel.clone(),
@@ -202,7 +245,7 @@ impl Transcriber {
         };
         let mut done: Vec<Done> = Vec::with_capacity(total);
         let mut queued = VecDeque::new();
-        let mut waiting = windows.iter();
+        let mut waiting = plan.windows.iter();
         while done.len() < total {
             // The first window alone tells the language, if it must be detected; then all go side by side.
             let at_a_time = if options.language == Language::Detect { 1 } else { self.pool.states() };
@@ -220,7 +263,9 @@ impl Transcriber {
             done.push(one);
             progress(Progress { done: done.len(), total });
         }
-        let mut transcript = assemble(&self.vocabulary, samples.seconds(), &windows, &done, &options);
+        let mut transcript =
+            assemble(&self.vocabulary, plan.excerpt.seconds(), &plan.windows, &done, &options);
+        plan.place(&mut transcript);
         transcript.timestamps = match request.timestamps {
             Timestamps::None => None,
             Timestamps::Segment if options.timestamps.is_none() => Some(Timestamps::None),
@@ -268,17 +313,7 @@ impl Transcriber {
             suppress: self.defaults.suppress.clone(),
             begin_suppress: self.defaults.begin_suppress.clone(),
             search: request.search,
+            loop_guard: request.loop_guard.is_on(),
         })
     }
-}
-
-/// The windows of a recording. A long one is read for it from end to end, where that holds up nobody.
-async fn plan(samples: &Arc<Samples>, cancel: &Cancel) -> Result<Vec<Window>> {
-    if samples.len() <= WINDOW_SAMPLES {
-        return windows(samples).collect();
-    }
-    let (samples, cancel) = (Arc::clone(samples), cancel.clone());
-    let read = move || windows(&samples).map(|window| cancel.check().and(window)).collect();
-    let planned = tokio::task::spawn_blocking(read).await;
-    planned.map_err(|error| Error::internal_from("looking for pauses", error))?
 }

@@ -3,10 +3,11 @@
 //! - [`Recording`]: a whole file, decoded, downmixed, resampled and levelled.
 //! - `decode` (hound, symphonia) → `sink` (downmix, bounds) → [`resample`] (rubato) → [`samples`] (memory or
 //!   disk) → [`level`].
-//! - [`voice`]: where somebody speaks; [`pause`]: where nothing is said.
+//! - [`voice`]: where somebody speaks; [`excerpt`]: what is left without long silence; [`pause`]: where nothing is said.
 //! - [`window`]: where to cut recordings that are too long for one go.
 
 mod decode;
+pub mod excerpt;
 pub mod level;
 pub mod pause;
 pub mod resample;

@@ -7,7 +7,7 @@
 use std::ops::Range;
 
 use super::SAMPLE_RATE;
-use super::samples::Samples;
+use super::excerpt::Excerpt;
 use crate::error::Result;
 
 /// What the model takes at once.
@@ -42,7 +42,7 @@ const FLOOR_DB: f32 = -100.0;
 /// A stretch of a recording that goes to the model in one piece.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Window {
-    /// Its samples.
+    /// Its samples within the excerpt.
     pub range: Range<usize>,
     /// How many samples at its beginning are also the end of the window before.
     pub overlap: usize,
@@ -62,18 +62,18 @@ impl Window {
     }
 }
 
-/// The windows of a recording, of at most [`WINDOW_SAMPLES`] each, in order: together they cover all of it. It is
+/// The windows of an excerpt, of at most [`WINDOW_SAMPLES`] each, in order: together they cover all of it. It is
 /// read as it goes, one window at a time.
 ///
-/// Fails with the error of [`Samples::read`], and ends there.
-pub fn windows(samples: &Samples) -> Windows<'_> {
-    Windows { samples, start: 0, overlap: 0 }
+/// Fails with the error of [`Excerpt::read`], and ends there.
+pub fn windows(excerpt: &Excerpt) -> Windows<'_> {
+    Windows { excerpt, start: 0, overlap: 0 }
 }
 
 /// See [`windows`].
 #[derive(Debug)]
 pub struct Windows<'a> {
-    samples: &'a Samples,
+    excerpt: &'a Excerpt,
     /// Where the next window begins, and how much of it the one before has already.
     start: usize,
     overlap: usize,
@@ -83,23 +83,24 @@ impl Iterator for Windows<'_> {
     type Item = Result<Window>;
 
     fn next(&mut self) -> Option<Result<Window>> {
-        let Self { samples, start, overlap } = *self;
-        if start + overlap >= samples.len() {
+        let Self { excerpt, start, overlap } = *self;
+        let all = excerpt.len();
+        if start + overlap >= all {
             return None;
         }
-        let full = match samples.read(start..start + WINDOW_SAMPLES) {
+        let full = match excerpt.read(start..start + WINDOW_SAMPLES) {
             Ok(full) => full,
             Err(error) => {
-                self.start = samples.len();
+                self.start = all;
                 return Some(Err(error));
             }
         };
         let pauses = Pauses::find(&full);
         // The last window has nothing to end in a pause for.
-        let pause = if start + full.len() < samples.len() { pauses.best_end() } else { None };
+        let pause = if start + full.len() < all { pauses.best_end() } else { None };
         let length = pause.unwrap_or(full.len());
         let end = start + length;
-        self.overlap = if pause.is_some() || end == samples.len() { 0 } else { OVERLAP_SAMPLES };
+        self.overlap = if pause.is_some() || end == all { 0 } else { OVERLAP_SAMPLES };
         self.start = end - self.overlap;
         Some(Ok(Window { range: start..end, overlap, speech: length - pauses.within(length) }))
     }

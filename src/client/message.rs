@@ -4,6 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::asr::segment::Timestamps;
+use crate::asr::switch::Switch;
 use crate::asr::timing::{TimeSource, TimedWord};
 use crate::text::Orthography;
 
@@ -31,6 +32,9 @@ pub struct Options {
     /// Above 0, tokens are drawn.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub temperature: Option<f32>,
+    /// Whether stretches without speech are left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub vad: Option<Switch>,
 }
 
 /// From the client.
@@ -132,18 +136,38 @@ pub struct Answer {
     /// Seconds of it that were decoded.
     #[serde(default)]
     pub decoded: Option<f64>,
+    /// Seconds in which somebody speaks.
+    #[serde(default)]
+    pub speech_duration: Option<f64>,
+    /// What was not decoded.
+    #[serde(default)]
+    pub skipped: Option<Vec<AnswerSkipped>>,
     /// Stretches of the text with their times.
     #[serde(default)]
     pub segments: Vec<AnswerSegment>,
     /// Windows in which the model came to no end.
     #[serde(default)]
     pub unended: Option<usize>,
+    /// Windows whose text loops.
+    #[serde(default)]
+    pub looped: Option<usize>,
     /// Seconds of waiting at the server.
     #[serde(default)]
     pub queue_seconds: Option<f64>,
     /// Seconds of its work.
     #[serde(default)]
     pub processing_seconds: Option<f64>,
+}
+
+/// A stretch that was not decoded.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AnswerSkipped {
+    /// Start in seconds.
+    pub start: f64,
+    /// End in seconds.
+    pub end: f64,
+    /// Why.
+    pub reason: String,
 }
 
 /// A stretch of text.

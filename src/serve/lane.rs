@@ -11,7 +11,7 @@ use tokio::task::AbortHandle;
 use super::budget::Reservation;
 use super::failure::Failure;
 use super::outbox::Outbox;
-use super::protocol::{Code, Id, Segment, ServerMessage, State, Transcription};
+use super::protocol::{Code, Id, Segment, ServerMessage, Skipped, State, Transcription};
 use super::request::Subtitles;
 use super::spool::Spool;
 use super::{Shared, Stage, base64};
@@ -216,13 +216,14 @@ impl Worker {
         let connection = self.connection;
         match result {
             Ok(Outcome { transcript, load, .. }) => {
-                let Timings { queued, encode, decode, align } = transcript.timings;
+                let Timings { listening, queued, encode, decode, align } = transcript.timings;
                 tracing::info!(
                     connection,
                     audio = %audio_id,
                     seconds = rounded(transcript.duration),
                     queued = rounded((waited + queued).as_secs_f64()),
                     load = rounded(load.as_secs_f64()),
+                    listening = rounded(listening.as_secs_f64()),
                     encode = rounded(encode.as_secs_f64()),
                     decode = rounded(decode.as_secs_f64()),
                     align = rounded(align.as_secs_f64()),
@@ -277,6 +278,7 @@ fn rounded_word(word: TimedWord) -> TimedWord {
 
 fn answer(audio_id: Id, outcome: Outcome, waited: Duration, took: Duration) -> Transcription {
     let Outcome { transcript, formatted, .. } = outcome;
+    let speech_duration = transcript.speech_duration().map(rounded);
     let (raw, raw_segments) = transcript.raw.map(|raw| (raw.text, raw.segments)).unzip();
     let mut raw_segments = raw_segments.unwrap_or_default().into_iter();
     let segments = transcript.segments.into_iter();
@@ -290,6 +292,12 @@ fn answer(audio_id: Id, outcome: Outcome, waited: Duration, took: Duration) -> T
         word_times: transcript.word_times,
         duration: rounded(transcript.duration),
         decoded: rounded(transcript.decoded),
+        speech_duration,
+        skipped: transcript
+            .skipped
+            .into_iter()
+            .map(|s| Skipped { start: rounded(s.start), end: rounded(s.end), reason: s.reason })
+            .collect(),
         segments: segments
             .map(|s| Segment {
                 start: rounded(s.start),
@@ -301,6 +309,7 @@ fn answer(audio_id: Id, outcome: Outcome, waited: Duration, took: Duration) -> T
             .collect(),
         formatted,
         unended: transcript.unended,
+        looped: transcript.looped,
         queue_seconds: rounded((waited + queued).as_secs_f64()),
         processing_seconds: rounded(took.saturating_sub(queued).as_secs_f64()),
     }

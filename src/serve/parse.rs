@@ -60,7 +60,7 @@ fn has(fields: &Map<String, Value>, code: Code, names: &[&str]) -> Result<(), Fa
 }
 
 /// The fields of [`Options`].
-const OPTIONS: [&str; 10] = [
+const OPTIONS: [&str; 11] = [
     "language",
     "task",
     "prompt",
@@ -68,6 +68,7 @@ const OPTIONS: [&str; 10] = [
     "orthography",
     "beam_size",
     "temperature",
+    "vad",
     "response_format",
     "max_line_chars",
     "max_lines",
@@ -108,6 +109,7 @@ fn typed<T: DeserializeOwned>(fields: Map<String, Value>, code: Code) -> Result<
 mod tests {
     #![allow(clippy::unwrap_used)] // A test may fail by panicking.
     use super::*;
+    use crate::asr::switch::Switch;
 
     fn code(text: &str) -> (Code, String) {
         let failure = parse(text).unwrap_err();
@@ -141,6 +143,21 @@ mod tests {
     }
 
     #[test]
+    fn voice_activity_is_on_or_off_in_either_way() {
+        for (written, wanted) in [
+            ("true", Switch::On),
+            ("\"auto\"", Switch::On),
+            ("\"on\"", Switch::On),
+            ("false", Switch::Off),
+            ("\"off\"", Switch::Off),
+        ] {
+            let message = parse(&format!(r#"{{"type":"audio","audio_data":"","vad":{written}}}"#)).unwrap();
+            let ClientMessage::Audio(_, options) = message else { panic!("{message:?}") };
+            assert_eq!(options.vad, Some(wanted), "{written}");
+        }
+    }
+
+    #[test]
     fn numbers_are_names_too() {
         let message = parse(r#"{"type":"upload_complete","upload_id":7}"#).unwrap();
         let ClientMessage::UploadComplete(complete, _) = message else { panic!("{message:?}") };
@@ -170,6 +187,8 @@ mod tests {
                 "temperature",
             ),
             (r#"{"type":"audio","audio_data":"","options":7}"#, Code::MessageProcessingError, "options"),
+            (r#"{"type":"audio","audio_data":"","vad":"maybe"}"#, Code::MessageProcessingError, "vad"),
+            (r#"{"type":"audio","audio_data":"","vad":1}"#, Code::MessageProcessingError, "vad"),
             (r#"{"type":"upload_start","upload_id":"a"}"#, Code::MissingUploadParams, "file_name"),
             (r#"{"type":"upload_chunk","upload_id":"a"}"#, Code::MissingChunkParams, "chunk_index"),
             (r#"{"type":"upload_complete"}"#, Code::MissingUploadId, "upload_id"),

@@ -8,7 +8,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Number, Value};
 
 use crate::asr::segment::Timestamps;
+use crate::asr::switch::Switch;
 use crate::asr::timing::{TimeSource, TimedWord};
+use crate::asr::transcriber::SkipReason;
 use crate::text::Orthography;
 
 /// The name of an audio or of an upload, given by the client and sent back as it came.
@@ -86,6 +88,8 @@ pub struct Options {
     pub beam_size: Option<usize>,
     /// 0 for the likeliest text, up to 1.
     pub temperature: Option<f32>,
+    /// Whether stretches without speech are left out.
+    pub vad: Option<Switch>,
     /// A subtitle file to be made of the segments, in `formatted`.
     pub response_format: Option<ResponseFormat>,
     /// Columns in a line of it.
@@ -258,6 +262,11 @@ pub struct Transcription {
     pub duration: f64,
     /// Seconds of it that were decoded.
     pub decoded: f64,
+    /// Seconds in which somebody speaks, where that was looked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub speech_duration: Option<f64>,
+    /// What was not decoded.
+    pub skipped: Vec<Skipped>,
     /// Stretches of the text with their times.
     pub segments: Vec<Segment>,
     /// The file that was asked for by `response_format`.
@@ -265,10 +274,23 @@ pub struct Transcription {
     pub formatted: Option<String>,
     /// Windows in which the model came to no end: their text may lack something.
     pub unended: usize,
+    /// Windows whose text loops.
+    pub looped: usize,
     /// Seconds of waiting: for earlier audio of this connection, and for a free state.
     pub queue_seconds: f64,
     /// Seconds of work, from the base64 to the text.
     pub processing_seconds: f64,
+}
+
+/// One of `skipped`.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Skipped {
+    /// Seconds from the start of the audio.
+    pub start: f64,
+    /// The same.
+    pub end: f64,
+    /// Why.
+    pub reason: SkipReason,
 }
 
 /// One of `segments`.

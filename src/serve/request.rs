@@ -43,6 +43,7 @@ pub(super) fn request(options: &Options, defaults: &Request) -> Result<Request, 
     if let Some(orthography) = options.orthography {
         request.orthography = orthography;
     }
+    request.vad = options.vad.unwrap_or(request.vad);
     if let Some(beams) = options.beam_size {
         let most = request.search.beams;
         if !(1..=most).contains(&beams) {

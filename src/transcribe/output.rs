@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
+use std::ops::Range;
 use std::path::Path;
 
 use anyhow::Context;
@@ -9,8 +10,8 @@ use serde::Serialize;
 
 use crate::asr::segment::Timestamps;
 use crate::asr::timing::{TimeSource, TimedWord};
-use crate::asr::transcriber::Transcript;
-use crate::client::Answer;
+use crate::asr::transcriber::{SkipReason, Skipped, Transcript};
+use crate::client::{Answer, AnswerSkipped};
 use crate::config::{Format, OutputArgs, TranscribeArgs};
 use crate::subtitle::{self, Passage, Word};
 
@@ -35,10 +36,19 @@ pub(super) struct Line<'a> {
     /// Seconds of it that were decoded.
     #[serde(skip_serializing_if = "Option::is_none")]
     decoded: Option<f64>,
+    /// Seconds in which somebody speaks, where that was looked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    speech_duration: Option<f64>,
+    /// What was not decoded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    skipped: Option<Vec<AnswerSkipped>>,
     segments: Vec<JsonSegment<'a>>,
     /// Windows in which the model came to no end.
     #[serde(skip_serializing_if = "Option::is_none")]
     unended: Option<usize>,
+    /// Windows whose text loops.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    looped: Option<usize>,
     /// Seconds of waiting and of work at the server.
     #[serde(skip_serializing_if = "Option::is_none")]
     queue_seconds: Option<f64>,
@@ -51,9 +61,14 @@ pub(super) struct Line<'a> {
 /// What only the process knows that did the work.
 #[derive(Debug, Serialize)]
 struct JsonLocal<'a> {
+    /// Where somebody speaks, where that was looked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    speech: Option<&'a [Range<f64>]>,
     /// For each window the tokens that the search found, and their mean log-probability.
     windows: Vec<JsonWindow<'a>>,
-    /// Seconds in the encoder, in the token search and for the times of words, summed over the windows.
+    /// Seconds of listening for speech; in the encoder, in the token search and for the times of words, summed over the
+    /// windows.
+    listening_seconds: f64,
     encode_seconds: f64,
     decode_seconds: f64,
     align_seconds: f64,
@@ -101,11 +116,16 @@ impl<'a> Line<'a> {
             word_times: found.word_times,
             duration: Some(found.duration),
             decoded: Some(found.decoded),
+            speech_duration: found.speech_duration(),
+            skipped: Some(found.skipped.iter().map(skipped).collect()),
             segments: segments.collect(),
             unended: Some(found.unended),
+            looped: Some(found.looped),
             queue_seconds: None,
             processing_seconds: None,
             local: Some(JsonLocal {
+                speech: found.speech.as_deref(),
+                listening_seconds: found.timings.listening.as_secs_f64(),
                 windows: windows
                     .map(|(tokens, mean_log_prob)| JsonWindow {
                         tokens,
@@ -139,8 +159,11 @@ impl<'a> Line<'a> {
             word_times: answer.word_times,
             duration: answer.duration,
             decoded: answer.decoded,
+            speech_duration: answer.speech_duration,
+            skipped: answer.skipped.clone(),
             segments: segments.collect(),
             unended: answer.unended,
+            looped: answer.looped,
             queue_seconds: answer.queue_seconds,
             processing_seconds: answer.processing_seconds,
             local: None,
@@ -189,6 +212,13 @@ impl Line<'_> {
         out.write_all(subtitles.write(&self.passages(), args.layout()).as_bytes())?;
         Ok(out.flush()?)
     }
+}
+
+fn skipped(part: &Skipped) -> AnswerSkipped {
+    let reason = match part.reason {
+        SkipReason::NoSpeech => "no_speech",
+    };
+    AnswerSkipped { start: part.start, end: part.end, reason: reason.to_owned() }
 }
 
 fn line(out: &mut impl Write, text: &str) -> anyhow::Result<()> {

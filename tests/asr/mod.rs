@@ -2,6 +2,7 @@
 
 mod kernels;
 mod prompt;
+mod voice;
 mod words;
 
 use std::sync::Arc;

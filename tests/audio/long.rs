@@ -1,10 +1,13 @@
+use std::sync::Arc;
+
+use imesli::audio::excerpt::Excerpt;
 use imesli::audio::samples::Samples;
 use imesli::audio::window::{OVERLAP_SAMPLES, Window, windows};
 
 use super::open;
 
 fn cut(samples: &[f32]) -> Vec<Window> {
-    windows(&Samples::from(samples.to_vec())).collect::<Result<_, _>>().unwrap()
+    windows(&Excerpt::whole(Arc::new(Samples::from(samples.to_vec())))).collect::<Result<_, _>>().unwrap()
 }
 
 /// Digit strings of four people, one after the other, for about two minutes.

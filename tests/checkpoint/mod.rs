@@ -13,6 +13,7 @@ mod hostile;
 mod hub;
 mod inputs;
 mod inspect;
+mod loops;
 mod model;
 #[cfg(unix)]
 mod mutations;

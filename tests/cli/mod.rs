@@ -116,3 +116,17 @@ fn converting_and_transcribing_are_one_program() {
     let output = imesli(&["transcribe", "--checkpoint", out, SAID[3].0]);
     assert_eq!(text(&output.stdout), format!("{}\n", SAID[3].1));
 }
+
+#[test]
+fn another_voice_detector_is_checked_before_it_is_used() {
+    let detector = "src/audio/voice/silero-v6.2.bin";
+    let output = imesli(&["transcribe", "--format", "json", "--vad-model", detector, SAID[0].0]);
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((&json["text"], &json["looped"]), (&SAID[0].1.into(), &0.into()));
+    assert!(json["speech_duration"].as_f64().unwrap() > 1.0 && json["speech"][0]["end"].is_f64(), "{json}");
+    for wrong in ["Cargo.toml", "/nowhere.bin", "src", "checkpoint/model.safetensors"] {
+        let output = imesli(&["transcribe", "--vad-model", wrong, SAID[0].0]);
+        assert_eq!(output.status.code(), Some(2), "{wrong}");
+        assert!(text(&output.stderr).contains(wrong), "{}", text(&output.stderr));
+    }
+}

@@ -71,6 +71,8 @@ fn a_small_file_is_one_message_and_its_words_come_out() {
                 "segment",
                 "--beam-size",
                 "2",
+                "--vad",
+                "off",
                 SMALL,
             ],
         )
@@ -83,6 +85,7 @@ fn a_small_file_is_one_message_and_its_words_come_out() {
     assert_eq!(asked["file_name"], "theo-7309.wav");
     assert_eq!((&asked["language"], &asked["task"]), (&json!("kab"), &json!("translate")));
     assert_eq!((&asked["timestamps"], &asked["beam_size"]), (&json!("segment"), &json!(2)));
+    assert_eq!(asked["vad"], json!(false));
     assert_eq!(fake::decode(&asked["audio_data"]), std::fs::read(root(SMALL)).unwrap());
     peer.send(&json!({"type": "something_new", "answer": 42}));
     answer(&mut peer, asked["audio_id"].as_str().unwrap(), json!({"transcription": "azul fell-awen"}));

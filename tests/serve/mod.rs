@@ -8,6 +8,7 @@ mod recorded;
 mod shutdown;
 mod tls;
 mod uploads;
+mod voice;
 
 use std::net::SocketAddr;
 use std::time::Duration;

@@ -1,4 +1,7 @@
 use super::Random;
+use std::sync::Arc;
+
+use crate::audio::excerpt::Excerpt;
 use crate::audio::samples::Samples;
 use crate::audio::window::{OVERLAP_SAMPLES, WINDOW_SAMPLES, Window, windows};
 
@@ -24,7 +27,7 @@ fn add_noise(samples: &mut [f32], level: f32, random: &mut Random) {
 
 /// Nothing is left out, nothing goes backwards, nothing is longer than the model takes.
 fn check(samples: &[f32]) -> Vec<Window> {
-    let recording = Samples::from(samples.to_vec());
+    let recording = Excerpt::whole(Arc::new(Samples::from(samples.to_vec())));
     let windows: Vec<_> = windows(&recording).collect::<Result<_, _>>().unwrap();
     let mut covered = 0;
     for (index, window) in windows.iter().enumerate() {

@@ -81,7 +81,7 @@ impl VoiceDetector {
     }
 
     /// Tells the probability of each frame.
-    pub(crate) fn listen(
+    fn listen(
         &self,
         samples: &Samples,
         go_on: impl Fn() -> Result<()>,

@@ -47,6 +47,8 @@ impl Spans {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::single_range_in_vec_init, reason = "lists of ranges are what is compared")]
+
     use super::*;
 
     fn spans(probabilities: impl IntoIterator<Item = f32>) -> Vec<Range<usize>> {
