@@ -38,7 +38,7 @@ def matches(said, heard):
 
 def transcribe(arguments, files, timestamps):
     command = [arguments.imesli, "transcribe", "--checkpoint", arguments.checkpoint, "--format", "json",
-               "--timestamps", timestamps, "--beam-size", str(arguments.beams), "--log-level", "error", *files]
+               "--timestamps", timestamps, "--beam-size", str(arguments.beams), "--vad", "off", "--log-level", "error", *files]
     lines = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
     return [json.loads(line) for line in lines]
 
