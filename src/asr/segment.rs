@@ -35,14 +35,13 @@ pub struct Segment {
 
 /// The segments of a window's tokens, with times in seconds from the window's start. Text before the
 /// first timestamp starts at 0; text after the last ends at `duration`, the window's length in seconds. No
-/// time is later than that.
+/// time is later than that. A character that a timestamp stands in belongs to the segment that it ends in.
 pub fn segments(vocabulary: &Vocabulary, tokens: &[Token], duration: f64) -> Vec<Segment> {
     let mut found = Vec::new();
     let mut start = 0.0;
     let mut text: Vec<Token> = Vec::new();
-    let mut close = |text: &mut Vec<Token>, start: f64, end: f64| {
+    let mut close = |text: &[Token], start: f64, end: f64| {
         let words = vocabulary.text(text).trim().to_owned();
-        text.clear();
         if !words.is_empty() {
             found.push(Segment {
                 start: start.min(duration),
@@ -55,14 +54,15 @@ pub fn segments(vocabulary: &Vocabulary, tokens: &[Token], duration: f64) -> Vec
     for &token in tokens {
         match vocabulary.time(token) {
             Some(time) => {
-                close(&mut text, start, time);
-                start = time;
+                let rest = text.split_off(vocabulary.whole(&text));
+                close(&text, start, time);
+                (start, text) = (time, rest);
             }
             None if vocabulary.is_text(token) => text.push(token),
             None => {}
         }
     }
-    close(&mut text, start, duration);
+    close(&text, start, duration);
     found
 }
 
@@ -98,6 +98,15 @@ mod tests {
     fn pairs_of_times_enclose_segments() {
         let found = segments(&vocabulary(), &[100, 1, 2, 150, 200, 3, 250], 30.0);
         assert_eq!(found, [segment(0.0, 1.0, "1 2"), segment(2.0, 3.0, "3")]);
+    }
+
+    #[test]
+    fn a_character_across_a_time_stays_whole() {
+        let special = vocabulary().special().clone();
+        let text: [&[u8]; 4] = [b" a", b"\xc9", b"\x9b", b"z"]; // ɛ is C9 9B
+        let vocabulary = Vocabulary::of(text.iter().map(|t| t.to_vec()).collect(), special);
+        let found = segments(&vocabulary, &[100, 0, 1, 150, 2, 3, 200], 30.0);
+        assert_eq!(found, [segment(0.0, 1.0, "a"), segment(1.0, 2.0, "ɛz")]);
     }
 
     #[test]

@@ -85,6 +85,20 @@ impl Vocabulary {
         String::from_utf8_lossy(&joined).into_owned()
     }
 
+    /// How many of `tokens` are whole characters: all but the last ones, where these end inside of one.
+    pub fn whole(&self, tokens: &[Token]) -> usize {
+        let is_whole = |count: &usize| {
+            let bytes = tokens.iter().take(*count).flat_map(|token| self.bytes(*token)).copied();
+            let bytes: Vec<u8> = bytes.collect();
+            let end = bytes.utf8_chunks().last().map(|chunk| chunk.invalid()).unwrap_or_default();
+            // An error without a length is one that more bytes could mend.
+            str::from_utf8(end).is_ok_and(str::is_empty)
+                || str::from_utf8(end).is_err_and(|error| error.error_len().is_some())
+        };
+        // A character has four bytes at most.
+        (tokens.len().saturating_sub(3)..=tokens.len()).rev().find(is_whole).unwrap_or(tokens.len())
+    }
+
     /// The same, and which bytes of it each text token stands for. A character that spans tokens belongs to all of them.
     pub fn text_by_token(&self, tokens: &[Token]) -> (String, Vec<Range<usize>>) {
         let mut joined = Vec::new();
@@ -169,6 +183,15 @@ mod tests {
         for tokens in [&[][..], &[0, 1, 2, 3, 1, 1, 2, 0, 2, 2]] {
             assert_eq!(vocabulary().text_by_token(tokens).0, vocabulary().text(tokens));
         }
+    }
+
+    #[test]
+    fn a_character_is_whole_when_its_last_byte_is_there() {
+        let vocabulary = vocabulary();
+        let whole = |tokens: &[Token]| vocabulary.whole(tokens);
+        assert_eq!((whole(&[]), whole(&[0]), whole(&[0, 1]), whole(&[0, 1, 2])), (0, 1, 1, 3));
+        // Broken for good: nothing that follows would mend it.
+        assert_eq!((whole(&[0, 2]), whole(&[1, 0])), (2, 2));
     }
 
     #[test]
