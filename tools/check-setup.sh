@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Proves that a machine with Rust, git and make and nothing else is set up by our own commands: clones
-# HEAD into a fresh Debian in a chroot and runs `make test` there. Needs root, debootstrap, a few GB of disk and
+# HEAD into a fresh Debian in a chroot and runs `make test` there (`serve`: also the command that it prints, in place of
+# a person). Needs root, debootstrap, a few GB of disk and
 # a network; lends the chroot this machine's Rust (read-only) and cargo's downloads.
 #
 #   tools/check-setup.sh [FOLDER [MAKE_TARGET…]]      default: /tmp/imesli-setup test
@@ -44,6 +45,8 @@ done
 
 # How this machine reaches the network: names, certificates, apt's proxy and checks.
 cp /etc/resolv.conf "$run/etc/resolv.conf"
+# An installer writes this one.
+echo "127.0.0.1 localhost" >"$run/etc/hosts"
 cp /etc/ssl/certs/ca-certificates.crt "$run/etc/ssl/certs/ca-certificates.crt"
 grep -l '^Acquire::.*\(Proxy\|Check\|http\)' /etc/apt/apt.conf.d/* | xargs -r cp -t "$run/etc/apt/apt.conf.d"
 
@@ -65,9 +68,34 @@ environment=(HOME=/root PATH=/root/.cargo/bin:/usr/local/sbin:/usr/local/bin:/us
 for name in http_proxy https_proxy no_proxy HTTP_PROXY HTTPS_PROXY NO_PROXY; do
     if [ -n "${!name:-}" ]; then environment+=("$name=${!name}"); fi
 done
+inside=(env -i "${environment[@]}" chroot "$run")
+
+# As a newcomer would: `make serve`, and in a second terminal the command that it prints.
+serve() {
+    local log=$folder/serve.log server command text
+    setsid "${inside[@]}" make -C /root/imesli serve </dev/null >"$log" 2>&1 &
+    server=$!
+    # shellcheck disable=SC2064 # the process of now
+    trap "kill -- -$server 2>/dev/null || true" EXIT
+    until grep -q 'listening on' "$log"; do
+        if ! kill -0 "$server" 2>/dev/null; then
+            cat "$log" >&2
+            exit 1
+        fi
+        sleep 1
+    done
+    command=$(sed -n 's/^  \(.* transcribe --server .*\)/\1/p' "$log")
+    echo "$ $command"
+    text=$("${inside[@]}" sh -c "cd /root/imesli && $command")
+    echo "$text"
+    kill -- -"$server" && wait "$server" || true
+    trap - EXIT
+    [ "$text" = "seven three zero nine" ] || exit 1
+}
+
 for target in "${targets[@]}"; do
     echo "== make $target"
     SECONDS=0
-    env -i "${environment[@]}" chroot "$run" make -C /root/imesli "$target" </dev/null
+    if [ "$target" = serve ]; then serve; else "${inside[@]}" make -C /root/imesli "$target" </dev/null; fi
     echo "== make $target: $SECONDS s"
 done
