@@ -14,6 +14,9 @@ use crate::error::Result;
 pub const WINDOW_SECONDS: usize = 30;
 /// [`WINDOW_SECONDS`] in samples.
 pub const WINDOW_SAMPLES: usize = WINDOW_SECONDS * RATE;
+/// A window that ends in the middle of speech: two seconds less, so that the model sees that the audio ends. In one
+/// that is full to its last sample it leaves out words, and not only at the end (docs/long.md).
+const RUN_ON_SAMPLES: usize = WINDOW_SAMPLES - 2 * RATE;
 /// How much of a window comes again in the next one where no pause was found: one second, longer than any
 /// word of fluent speech.
 pub const OVERLAP_SAMPLES: usize = RATE;
@@ -97,8 +100,9 @@ impl Iterator for Windows<'_> {
         };
         let pauses = Pauses::find(&full);
         // The last window has nothing to end in a pause for.
-        let pause = if start + full.len() < all { pauses.best_end() } else { None };
-        let length = pause.unwrap_or(full.len());
+        let (is_last, pause) =
+            if start + full.len() < all { (false, pauses.best_end()) } else { (true, None) };
+        let length = pause.unwrap_or(if is_last { full.len() } else { RUN_ON_SAMPLES });
         let end = start + length;
         self.overlap = if pause.is_some() || end == all { 0 } else { OVERLAP_SAMPLES };
         self.start = end - self.overlap;
