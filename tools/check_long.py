@@ -4,7 +4,7 @@
     python tools/check_long.py ../shared/data/fsdd checkpoint [--minutes 1 5 30] [--kinds pauses dense runs]
         [--imesli target/release/imesli] [--most 0.2] [--keep FOLDER] [-- IMESLI_ARGUMENT…]
 
-A recording is one string of digits of the test split. `whole` is what imesli makes of it: windows, overlaps, joins.
+A recording is one string of digits of the test split; of short ones there are several (10 minutes in all). `whole` is what imesli makes of it: windows, overlaps, joins.
 `by hand` is the average over several ways to cut it into pieces of 30, 29 and 28 s at most, each in the middle of the
 silence between two digits, which only who made the string knows; each piece is transcribed by itself and the texts are
 joined. What `whole` has more errors than that is what cutting and joining cost. Fails where that is over --most points.
@@ -21,9 +21,9 @@ KINDS = {"pauses": ((0.05, 0.45), 0.15, 0.0), "dense": ((0.0, 0.06), 0.0, 0.0), 
 LONGEST = (30, 29, 28)  # of the pieces that are cut by hand, in seconds: about those of imesli
 
 
-def recording(clips, kind, minutes):
+def recording(clips, kind, minutes, number):
     gaps, pauses, runs = KINDS[kind]
-    rng = random.Random(f"long {kind} {minutes}")
+    rng = random.Random(f"long {kind} {minutes} {number}")
     audio, words = speech(clips, rng, minutes * 60, 0.3, 10 ** 6, gaps, pauses, runs, vary=False, mixed=True)
     level = np.sqrt(np.mean(audio ** 2)) * 10 ** (-rng.uniform(30, 50) / 20)
     audio = audio + noise("white", len(audio), rng) * level
@@ -65,32 +65,35 @@ def main():
     args = parser.parse_args(arguments[:arguments.index("--")] if "--" in arguments else arguments)
     args.arguments = rest
     clips, failed = load_clips(args.data)["test"], False
-    print("| recording | words | whole | by hand | windows with an overlap |\n|---|---|---|---|---|")
+    print("| recordings | words | whole | by hand | windows with an overlap |\n|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as scratch:
         folder = args.keep or scratch
         os.makedirs(folder, exist_ok=True)
         for minutes in args.minutes:
             for kind in args.kinds:
-                audio, words = recording(clips, kind, minutes)
-                said = [NAMES[d] for _, _, d in words]
-                path = write(f"{folder}/{kind}-{minutes}.wav", audio)
-                with open(f"{folder}/{kind}-{minutes}.txt", "w") as truth:
-                    truth.write(" ".join(said) + "\n")
-                whole = transcribe(args, [path])[0]
-                ends = whole["segments"]
-                overlaps = sum(b["start"] < a["end"] - 0.5 for a, b in zip(ends, ends[1:]))
-                errors = word_errors(said, whole["text"].split())
-                by_hand = []
-                for longest in LONGEST:
-                    places = cuts(words, longest, len(audio) / RATE)
-                    pieces = [write(f"{scratch}/{i:04}.wav", audio[int(a * RATE):int(b * RATE)])
-                              for i, (a, b) in enumerate(zip(places, places[1:]))]
-                    text = " ".join(line["text"] for line in transcribe(args, pieces))
-                    by_hand.append(word_errors(said, text.split()))
-                rates = errors / len(said), np.mean(by_hand) / len(said)
+                total, errors, windows, overlaps, by_hand = 0, 0, 0, 0, [0] * len(LONGEST)
+                for number in range(max(1, 10 // minutes)):
+                    audio, words = recording(clips, kind, minutes, number)
+                    said = [NAMES[d] for _, _, d in words]
+                    path = write(f"{folder}/{kind}-{minutes}-{number}.wav", audio)
+                    with open(path[:-3] + "txt", "w") as truth:
+                        truth.write(" ".join(said) + "\n")
+                    whole = transcribe(args, [path])[0]
+                    ends = whole["segments"]
+                    total += len(said)
+                    windows += len(ends)
+                    overlaps += sum(b["start"] < a["end"] - 0.5 for a, b in zip(ends, ends[1:]))
+                    errors += word_errors(said, whole["text"].split())
+                    for way, longest in enumerate(LONGEST):
+                        places = cuts(words, longest, len(audio) / RATE)
+                        pieces = [write(f"{scratch}/{i:04}.wav", audio[int(a * RATE):int(b * RATE)])
+                                  for i, (a, b) in enumerate(zip(places, places[1:]))]
+                        text = " ".join(line["text"] for line in transcribe(args, pieces))
+                        by_hand[way] += word_errors(said, text.split())
+                rates = errors / total, np.mean(by_hand) / total
                 failed |= 100 * (rates[0] - rates[1]) > args.most
-                print(f"| {kind}, {minutes} min | {len(said)} | {rates[0]:.2%} ({errors}) | {rates[1]:.2%} "
-                      f"({', '.join(map(str, by_hand))}) | {overlaps} of {len(ends)} |", flush=True)
+                print(f"| {max(1, 10 // minutes)} × {minutes} min, {kind} | {total} | {rates[0]:.2%} ({errors}) | "
+                      f"{rates[1]:.2%} ({', '.join(map(str, by_hand))}) | {overlaps} of {windows} |", flush=True)
     sys.exit(failed)
 
 

@@ -39,15 +39,14 @@ script -qfc "$imesli transcribe --server ws://127.0.0.1:$server_port $scratch/lo
 client_pid=$!
 # The bar shows the share of windows that are done.
 for ((second = 0; second < 900; second++)); do
-    if grep -q 'transcribing' <(tail -c 400 "$scratch/terminal" 2>/dev/null); then break; fi
+    if grep -qE '[1-9]% transcribing' <(tail -c 400 "$scratch/terminal" 2>/dev/null); then break; fi
     sleep 1
 done
-echo "uploaded, decoded and searched for speech: $((SECONDS - begun)) s"
-sleep 30
+echo "uploaded, decoded, searched for speech, and 1 % transcribed: $((SECONDS - begun)) s"
+sleep 10
 show "resident while it is transcribed" "$(memory VmRSS)"
 show "peak" "$(memory VmHWM)"
-pkill -P "$client_pid" 2>/dev/null || true
-kill "$client_pid" 2>/dev/null || true
+pkill -KILL -P "$client_pid" 2>/dev/null || true
 client_pid=''
 left=$(date +%s%N)
 before=$(ticks)
