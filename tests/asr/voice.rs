@@ -34,14 +34,20 @@ fn without_speech_there_is_no_text_and_the_reason_is_given() {
     }
 }
 
-#[test]
-fn what_is_said_far_apart_comes_together_and_keeps_its_times() {
+/// 70 s of silence, in which two strings are said from 15 and 50 s on.
+fn far_apart() -> (Vec<f32>, [Vec<f32>; 2]) {
     let [first, second] = [0, 1].map(|index| samples(SAID[index].0));
     let mut long = vec![0.0; 15 * SECOND];
     long.extend(&first);
     long.resize(50 * SECOND, 0.0);
     long.extend(&second);
     long.resize(70 * SECOND, 0.0);
+    (long, [first, second])
+}
+
+#[test]
+fn what_is_said_far_apart_comes_together_and_keeps_its_times() {
+    let (long, [first, second]) = far_apart();
     let found = heard(long.clone(), &Request { timestamps: Timestamps::Segment, ..greedy(Switch::On) });
     assert_eq!(found.text, format!("{} {}", SAID[0].1, SAID[1].1));
     // One window where there were three.
@@ -63,12 +69,7 @@ fn what_is_said_far_apart_comes_together_and_keeps_its_times() {
 
 #[test]
 fn words_far_apart_keep_their_times() {
-    let [first, second] = [0, 1].map(|index| samples(SAID[index].0));
-    let mut long = vec![0.0; 15 * SECOND];
-    long.extend(&first);
-    long.resize(50 * SECOND, 0.0);
-    long.extend(&second);
-    long.resize(70 * SECOND, 0.0);
+    let (long, [first, second]) = far_apart();
     let found = heard(long, &Request { timestamps: Timestamps::Word, ..greedy(Switch::On) });
     let words: Vec<_> = found.segments.iter().flat_map(|segment| &segment.words).collect();
     assert_eq!(words.len(), 8, "{:?}", found.segments);

@@ -189,6 +189,12 @@ fn audio(audio_id: &str, audio_data: &str) -> Value {
 
 /// A WAV file that takes a while to transcribe: so many seconds of speech, again and again.
 fn long_wav(seconds: usize) -> Vec<u8> {
+    let speech = samples(SAID[3].0);
+    wav(speech.iter().cycle().take(seconds * 16_000).map(|sample| (sample * 32_000.0) as i16))
+}
+
+/// A WAV file of these samples, 16 kHz mono.
+fn wav(samples: impl Iterator<Item = i16>) -> Vec<u8> {
     let spec = hound::WavSpec {
         channels: 1,
         sample_rate: 16_000,
@@ -197,9 +203,7 @@ fn long_wav(seconds: usize) -> Vec<u8> {
     };
     let mut file = std::io::Cursor::new(Vec::new());
     let mut writer = hound::WavWriter::new(&mut file, spec).unwrap();
-    for sample in samples(SAID[3].0).iter().cycle().take(seconds * 16_000) {
-        writer.write_sample((sample * 32_000.0) as i16).unwrap();
-    }
+    samples.for_each(|sample| writer.write_sample(sample).unwrap());
     writer.finalize().unwrap();
     file.into_inner()
 }

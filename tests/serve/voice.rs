@@ -4,21 +4,11 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
-use super::{Server, Setup, audio};
+use super::{Server, Setup, audio, wav};
 
 /// Seconds of silence as WAV, in base64.
 fn silence(seconds: usize) -> String {
-    let spec = hound::WavSpec {
-        channels: 1,
-        sample_rate: 16_000,
-        bits_per_sample: 16,
-        sample_format: hound::SampleFormat::Int,
-    };
-    let mut file = std::io::Cursor::new(Vec::new());
-    let mut writer = hound::WavWriter::new(&mut file, spec).unwrap();
-    (0..seconds * 16_000).for_each(|_| writer.write_sample(0_i16).unwrap());
-    writer.finalize().unwrap();
-    STANDARD.encode(file.into_inner())
+    STANDARD.encode(wav((0..seconds * 16_000).map(|_| 0)))
 }
 
 #[tokio::test]
