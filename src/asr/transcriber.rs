@@ -137,7 +137,8 @@ pub struct RawText {
 impl Transcript {
     /// Seconds in which somebody speaks, where that was looked for.
     pub fn speech_duration(&self) -> Option<f64> {
-        Some(self.speech.as_ref()?.iter().map(|span| span.end - span.start).sum())
+        // From +0: the sum of nothing is −0.
+        Some(self.speech.as_ref()?.iter().fold(0.0, |sum, span| sum + (span.end - span.start)))
     }
 
     /// Brings the text to a spelling, and keeps it as it was beside.

@@ -28,6 +28,7 @@ fn without_speech_there_is_no_text_and_the_reason_is_given() {
         let found = heard(recording, &Request::default());
         assert_eq!((found.text.as_str(), found.segments.len(), found.tokens.len()), ("", 0, 0));
         assert_eq!((found.duration, found.decoded, found.speech_duration()), (40.0, 0.0, Some(0.0)));
+        assert!(found.speech_duration().is_some_and(f64::is_sign_positive), "no minus in the answer");
         assert_eq!(found.skipped.len(), 1);
         let skipped = &found.skipped[0];
         assert_eq!((skipped.start, skipped.end, skipped.reason), (0.0, 40.0, SkipReason::NoSpeech));
