@@ -11,10 +11,12 @@
 //! - [`stitch`]: the windows' texts joined. Pure.
 //! - `assembly`: what was heard in the windows, put together. Pure.
 //! - [`transcriber`]: the conductor; a recording in, its transcript out.
+//! - [`live`]: the same while the audio is still coming.
 
 pub mod alignment;
 mod assembly;
 pub mod guard;
+pub mod live;
 pub mod model;
 mod plan;
 pub mod pool;

@@ -2,7 +2,8 @@
 //!
 //! Admission comes first: who has a [`Permit`] may queue windows, and the permit lives until the last of
 //! them is done. A full house is told so at once ([`Pool::admit`]). The queue is bounded by the permits:
-//! each holder keeps at most [`Pool::states`] windows in it.
+//! each holder keeps at most [`Pool::states`] windows in it. Streams of live audio are admitted elsewhere, and have one or
+//! two windows in it each; theirs go first, but not for ever.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -36,6 +37,17 @@ pub struct Permit {
     _place: Arc<OwnedSemaphorePermit>,
 }
 
+/// How long a window can wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Urgency {
+    /// Somebody has stopped speaking and waits for the text.
+    Phrase,
+    /// Somebody speaks, and sees what was heard so far.
+    Partial,
+    /// A file.
+    File,
+}
+
 /// One window to be recognized.
 #[derive(Debug)]
 pub struct Job {
@@ -47,8 +59,10 @@ pub struct Job {
     pub options: Arc<DecodeOptions>,
     /// Set when the result is no longer wanted.
     pub cancel: Cancel,
-    /// Admission, held until the job is done.
-    pub permit: Permit,
+    /// Admission, held until the job is done; streams have theirs elsewhere.
+    pub permit: Option<Permit>,
+    /// How long it can wait.
+    pub urgency: Urgency,
 }
 
 /// The result of a job.
@@ -67,20 +81,56 @@ struct Queued {
     reply: oneshot::Sender<Result<Done>>,
 }
 
-#[derive(Debug, Default)]
-struct Queue {
-    waiting: VecDeque<Queued>,
+/// So many windows of live audio may go ahead of a file's that waits; then it has its turn.
+const LIVE_IN_A_ROW: usize = 3;
+
+#[derive(Debug)]
+struct Queue<T> {
+    phrases: VecDeque<T>,
+    partials: VecDeque<T>,
+    files: VecDeque<T>,
+    /// Windows of live audio that went ahead of a file's.
+    ahead: usize,
     closed: bool,
 }
 
-#[derive(Debug, Default)]
+impl<T> Default for Queue<T> {
+    fn default() -> Self {
+        let (phrases, partials, files) = Default::default();
+        Self { phrases, partials, files, ahead: 0, closed: false }
+    }
+}
+
+impl<T> Queue<T> {
+    fn push(&mut self, urgency: Urgency, job: T) {
+        match urgency {
+            Urgency::Phrase => self.phrases.push_back(job),
+            Urgency::Partial => self.partials.push_back(job),
+            Urgency::File => self.files.push_back(job),
+        }
+    }
+
+    fn pop(&mut self) -> Option<T> {
+        if self.files.is_empty() || self.ahead < LIVE_IN_A_ROW {
+            let live = self.phrases.pop_front().or_else(|| self.partials.pop_front());
+            if live.is_some() {
+                self.ahead = if self.files.is_empty() { 0 } else { self.ahead + 1 };
+                return live;
+            }
+        }
+        self.ahead = 0;
+        self.files.pop_front()
+    }
+}
+
+#[derive(Debug)]
 struct Shared {
-    queue: Mutex<Queue>,
+    queue: Mutex<Queue<Queued>>,
     arrived: Condvar,
 }
 
 impl Shared {
-    fn lock(&self) -> MutexGuard<'_, Queue> {
+    fn lock(&self) -> MutexGuard<'_, Queue<Queued>> {
         // Nothing panics while it holds this lock, and the queue is whole at every point.
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -89,7 +139,7 @@ impl Shared {
     fn next(&self) -> Option<Queued> {
         let mut queue = self.lock();
         loop {
-            if let Some(queued) = queue.waiting.pop_front() {
+            if let Some(queued) = queue.pop() {
                 return Some(queued);
             }
             if queue.closed {
@@ -117,7 +167,8 @@ impl Pool {
     pub fn start(model: &Model, vocabulary: &Arc<Vocabulary>, options: PoolOptions) -> Result<Self> {
         let options = PoolOptions { states: options.states.max(1), ..options };
         let admission = Arc::new(Semaphore::new(options.requests.clamp(1, Semaphore::MAX_PERMITS)));
-        let mut pool = Self { shared: Arc::default(), admission, options, workers: Vec::new() };
+        let shared = Shared { queue: Mutex::default(), arrived: Condvar::new() };
+        let mut pool = Self { shared: Arc::new(shared), admission, options, workers: Vec::new() };
         for index in 0..options.states {
             let mut worker = Worker {
                 recognizer: Some(Recognizer::new(model.new_state(options.threads)?, Arc::clone(vocabulary))),
@@ -156,7 +207,7 @@ impl Pool {
     /// begun by then never does.
     pub fn submit(&self, job: Job) -> oneshot::Receiver<Result<Done>> {
         let (reply, receiver) = oneshot::channel();
-        self.shared.lock().waiting.push_back(Queued { job, since: Instant::now(), reply });
+        self.shared.lock().push(job.urgency, Queued { job, since: Instant::now(), reply });
         self.shared.arrived.notify_one();
         receiver
     }
@@ -208,5 +259,49 @@ impl Worker {
             self.recognizer = Some(recognizer);
         }
         result
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn live_audio_goes_first_and_files_have_their_turn() {
+        let mut queue = Queue::default();
+        for file in ["f1", "f2", "f3"] {
+            queue.push(Urgency::File, file);
+        }
+        for live in ["p1", "p2"] {
+            queue.push(Urgency::Partial, live);
+        }
+        for phrase in ["s1", "s2", "s3"] {
+            queue.push(Urgency::Phrase, phrase);
+        }
+        let order: Vec<_> = std::iter::from_fn(|| queue.pop()).collect();
+        assert_eq!(order, ["s1", "s2", "s3", "f1", "p1", "p2", "f2", "f3"]);
+    }
+
+    #[test]
+    fn a_file_waits_for_no_more_than_a_few_however_many_come() {
+        let mut queue = Queue::default();
+        queue.push(Urgency::File, 0);
+        let mut before = 0;
+        loop {
+            queue.push(Urgency::Phrase, 1);
+            queue.push(Urgency::Partial, 2);
+            match queue.pop() {
+                Some(0) => break,
+                _ => before += 1,
+            }
+        }
+        assert_eq!(before, LIVE_IN_A_ROW);
+        // Without a file that waits, nothing counts.
+        for _ in 0..10 {
+            queue.pop();
+        }
+        queue.push(Urgency::File, 0);
+        queue.push(Urgency::Phrase, 1);
+        assert_eq!(queue.pop(), Some(1));
     }
 }

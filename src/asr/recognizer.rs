@@ -73,6 +73,8 @@ pub struct DecodeOptions {
     pub timestamps: Option<Option<u32>>,
     /// Tokens of earlier text that the model sees as its context.
     pub prompt: Vec<Token>,
+    /// Text that the window begins with: it is settled, and the search goes on behind it.
+    pub prefix: Vec<Token>,
     /// Tokens that never come.
     pub suppress: Vec<Token>,
     /// Tokens that don't come first.
@@ -110,11 +112,11 @@ pub struct Heard {
 pub struct Piece {
     /// Its samples within the window.
     pub range: Range<usize>,
-    /// The tokens that the search found. Not [`ended`](Hypothesis::ended): there may be more text in it.
+    /// The tokens that the search found, behind the prefix. Not [`ended`](Hypothesis::ended): there may be more text in it.
     pub hypothesis: Hypothesis,
     /// Whether it loops, and did so when it was searched for once more.
     pub looped: bool,
-    /// When its text tokens were said, if that was asked for.
+    /// When its text tokens were said, those of the prefix first, if that was asked for.
     pub times: Option<TokenTimes>,
 }
 
@@ -167,7 +169,8 @@ impl Recognizer {
             if let Some(token) = heard.language {
                 options.language = Language::Token(token);
             }
-            let fits = hypothesis.ended || looped || options.search.max_new_tokens < usize::MAX;
+            let limited = options.search.max_new_tokens < usize::MAX || !options.prefix.is_empty();
+            let fits = hypothesis.ended || looped || limited;
             if fits || part.len() < MIN_SPLIT {
                 heard.pieces.push(Piece { range, hypothesis, looped, times });
             } else {
@@ -219,7 +222,8 @@ impl Recognizer {
             Some(known) => {
                 let bare = prompt(&self.vocabulary, &options.bare(), heard.language, usize::MAX)?;
                 let tokens = found.hypothesis.tokens.iter().copied();
-                let text: Vec<Token> = tokens.filter(|token| self.vocabulary.is_text(*token)).collect();
+                let text = options.prefix.iter().copied().chain(tokens);
+                let text: Vec<Token> = text.filter(|token| self.vocabulary.is_text(*token)).collect();
                 Some(token_times(&mut encoded, &self.vocabulary, known, &bare, &text, samples)?)
             }
             None => None,
@@ -230,9 +234,9 @@ impl Recognizer {
 }
 
 impl DecodeOptions {
-    /// The same without earlier text and without timestamps.
+    /// The same without any text and without timestamps.
     fn bare(&self) -> Self {
-        Self { timestamps: None, prompt: Vec::new(), ..self.clone() }
+        Self { timestamps: None, prompt: Vec::new(), prefix: Vec::new(), ..self.clone() }
     }
 }
 
@@ -296,8 +300,8 @@ fn detect_language(decoder: &mut impl Decoder, vocabulary: &Vocabulary) -> Resul
     Ok(found)
 }
 
-/// `[<|startofprev|> earlier text] <|startoftranscript|> [language] [task] [<|notimestamps|>]`. Of the
-/// earlier text the last half of the positions less one is kept, as transformers does.
+/// `[<|startofprev|> earlier text] <|startoftranscript|> [language] [task] [<|notimestamps|>] [prefix]`. Of the
+/// earlier text the last half of the positions less one is kept, as transformers does; less, where there is a prefix.
 fn prompt(
     vocabulary: &Vocabulary,
     options: &DecodeOptions,
@@ -309,7 +313,7 @@ fn prompt(
     let mut prompt = Vec::new();
     if !options.prompt.is_empty() {
         prompt.push(special.start_of_prev.ok_or_else(|| missing("<|startofprev|>"))?);
-        let keep = (max_positions / 2).saturating_sub(1);
+        let keep = (max_positions / 2).saturating_sub(1 + options.prefix.len());
         prompt.extend(options.prompt.iter().skip(options.prompt.len().saturating_sub(keep)));
     }
     prompt.push(special.start_of_transcript);
@@ -325,6 +329,7 @@ fn prompt(
     if options.timestamps.is_none() {
         prompt.extend(special.no_timestamps);
     }
+    prompt.extend(&options.prefix);
     Ok(prompt)
 }
 
@@ -340,7 +345,7 @@ fn rules(vocabulary: &Vocabulary, options: &DecodeOptions) -> Result<Rules> {
     Ok(Rules {
         end_of_text: special.end_of_text,
         suppress: options.suppress.clone(),
-        begin_suppress: options.begin_suppress.clone(),
+        begin_suppress: if options.prefix.is_empty() { options.begin_suppress.clone() } else { Vec::new() },
         timestamps,
         no_loops: false,
     })

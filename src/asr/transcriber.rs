@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::assembly::assemble;
 use super::model::{Head, Token};
 use super::plan::plan;
-use super::pool::{Done, Job, Permit, Pool};
+use super::pool::{Done, Job, Permit, Pool, Urgency};
 use super::recognizer::{Cancel, DecodeOptions, Language, Task};
 use super::search::SearchOptions;
 use super::segment::{Segment, Timestamps};
@@ -187,12 +187,12 @@ pub struct Progress {
 /// A pool of states and what the checkpoint says about using them.
 #[derive(Debug)]
 pub struct Transcriber {
-    pool: Pool,
-    vocabulary: Arc<Vocabulary>,
+    pub(super) pool: Pool,
+    pub(super) vocabulary: Arc<Vocabulary>,
     /// Made for the first prompt.
     tokenizer: OnceLock<Tokenizer>,
-    defaults: Defaults,
-    detector: Arc<VoiceDetector>,
+    pub(super) defaults: Defaults,
+    pub(super) detector: Arc<VoiceDetector>,
 }
 
 /// Sets the flag when the request's future is dropped, so that work nobody waits for stops.
@@ -242,7 +242,8 @@ impl Transcriber {
             range: window.range.clone(),
             options: Arc::clone(options),
             cancel: cancel.clone(),
-            permit: permit.clone(),
+            permit: Some(permit.clone()),
+            urgency: Urgency::File,
         };
         let mut done: Vec<Done> = Vec::with_capacity(total);
         let mut queued = VecDeque::new();
@@ -293,7 +294,7 @@ impl Transcriber {
     }
 
     /// What a request means for this checkpoint.
-    fn decode_options(&self, request: &Request) -> Result<DecodeOptions> {
+    pub(super) fn decode_options(&self, request: &Request) -> Result<DecodeOptions> {
         let languages = &self.vocabulary.special().languages;
         let wanted = request.language.as_ref().or(self.defaults.language.as_ref());
         let language = match wanted.map(String::as_str) {
@@ -311,6 +312,7 @@ impl Transcriber {
             alignment: (request.timestamps == Timestamps::Word)
                 .then(|| self.defaults.alignment_heads.as_slice().into()),
             prompt: self.prompt(&request.prompt)?,
+            prefix: Vec::new(),
             suppress: self.defaults.suppress.clone(),
             begin_suppress: self.defaults.begin_suppress.clone(),
             search: request.search,

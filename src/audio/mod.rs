@@ -4,12 +4,15 @@
 //! - `decode` (hound, symphonia) → `sink` (downmix, bounds) → [`resample`] (rubato) → [`samples`] (memory or
 //!   disk) → [`level`].
 //! - [`voice`]: where somebody speaks; [`excerpt`]: what is left without long silence; [`pause`]: where nothing is said.
+//! - [`pcm`]: live audio, as it comes; [`endpoint`]: where its phrases begin and end.
 //! - [`window`]: where to cut recordings that are too long for one go.
 
 mod decode;
+pub mod endpoint;
 pub mod excerpt;
 pub mod level;
 pub mod pause;
+pub mod pcm;
 pub mod resample;
 mod riff;
 pub mod samples;

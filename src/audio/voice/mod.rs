@@ -4,9 +4,11 @@
 //! around it ([`Excerpt`](super::excerpt::Excerpt)). docs/voice.md has the measurements.
 //!
 //! - `network`: Silero's network; `file` reads its weights, which the program carries with it.
+//! - [`live`]: the same in audio that is still coming.
 //! - `spans`: from its probabilities to stretches of speech.
 
 mod file;
+pub mod live;
 mod network;
 mod spans;
 #[cfg(test)]
@@ -17,6 +19,7 @@ use std::path::Path;
 
 use self::network::{FRAME, Memory, Weights};
 use self::spans::Spans;
+pub(super) use self::spans::{BEGIN, GO_ON};
 use super::SAMPLE_RATE;
 use super::samples::Samples;
 use crate::error::{Error, Result};

@@ -3,9 +3,9 @@
 use std::ops::Range;
 
 /// A frame this likely begins a stretch.
-pub(super) const BEGIN: f32 = 0.35;
+pub(in crate::audio) const BEGIN: f32 = 0.35;
 /// A stretch goes on until frames are less likely than this,
-pub(super) const GO_ON: f32 = 0.2;
+pub(in crate::audio) const GO_ON: f32 = 0.2;
 /// for so many in a row: 0.25 s.
 const HANGOVER: usize = 8;
 /// What is shorter than so many frames is a click, not a word: a word's vowel alone lasts longer.
