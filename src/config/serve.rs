@@ -94,6 +94,21 @@ pub struct LimitArgs {
     /// Where uploads lie while they come in [default: the system's folder for temporary files].
     #[arg(long, env = "IMESLI_SPOOL_DIR", value_name = "DIR")]
     pub spool_dir: Option<PathBuf>,
+    /// Streams of live audio at a time.
+    #[arg(long, env = "IMESLI_MAX_STREAMS", default_value_t = 32, value_name = "N",
+          value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub max_streams: u32,
+    /// Seconds of a stream's audio that may wait; when it is more, the stream is ended (OVERLOADED).
+    #[arg(long, env = "IMESLI_MAX_STREAM_BACKLOG", default_value_t = 60, value_name = "SECONDS",
+          value_parser = clap::value_parser!(u32).range(30..=3600))]
+    pub max_stream_backlog: u32,
+    /// Seconds for which a stream whose connection broke can be gone on with.
+    #[arg(long, env = "IMESLI_STREAM_RESUME", default_value_t = 60, value_name = "SECONDS")]
+    pub stream_resume: u32,
+    /// Seconds without audio after which a stream is ended.
+    #[arg(long, env = "IMESLI_STREAM_IDLE_TIMEOUT", default_value_t = 30, value_name = "SECONDS",
+          value_parser = clap::value_parser!(u32).range(1..))]
+    pub stream_idle_timeout: u32,
     /// Seconds after which a connection without messages is closed; 0 for never.
     #[arg(long, env = "IMESLI_IDLE_TIMEOUT", default_value_t = 3600, value_name = "SECONDS")]
     pub idle_timeout: u32,
@@ -154,6 +169,10 @@ impl LimitArgs {
             upload_bytes: mib(self.max_upload_mib),
             spool_bytes: mib(self.max_spool_mib),
             spool_dir: self.spool_dir.clone().unwrap_or(defaults.spool_dir),
+            streams: self.max_streams as usize,
+            stream_backlog: self.max_stream_backlog,
+            stream_resume: seconds(self.stream_resume),
+            stream_idle: seconds(self.stream_idle_timeout),
             idle: seconds(self.idle_timeout),
             ping: seconds(self.ping_interval),
             write: seconds(self.write_timeout),

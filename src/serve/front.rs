@@ -20,12 +20,13 @@ use super::budget::Budget;
 use super::limits::Limits;
 use super::session;
 use super::socket::{Connection, Socket, Stream};
+use super::streams::Streams;
 use super::upload::Uploads;
 use super::{Service, Shared, Stage, tls};
 
 /// Connections beyond the limit that are told so; what comes beyond these is just closed.
 const REFUSED_AT_A_TIME: usize = 32;
-/// How often old uploads are looked for.
+/// How often old uploads and streams are looked for, at least.
 const SWEEP: Duration = Duration::from_secs(30);
 /// How long connections may take to say goodbye once their work was given up.
 const LAST_WORDS: Duration = Duration::from_secs(5);
@@ -45,6 +46,7 @@ pub async fn run(listener: TcpListener, service: Service, shutdown: impl Future<
         transcriber,
         defaults,
         uploads: Uploads::new(&limits, Arc::clone(&disk)),
+        streams: Streams::new(&limits),
         disk,
         memory: Budget::new(limits.memory_bytes),
         decoders: Semaphore::new(cores),
@@ -95,8 +97,10 @@ async fn accept(listener: &TcpListener, front: &Arc<Front>, places: &Arc<Semapho
 }
 
 async fn sweep(shared: &Arc<Shared>) {
+    let every = SWEEP.min(shared.limits.stream_resume / 4).max(Duration::from_millis(10));
     loop {
-        tokio::time::sleep(SWEEP).await;
+        tokio::time::sleep(every).await;
+        shared.streams.sweep(Instant::now());
         let shared = Arc::clone(shared);
         // Locks of uploads are held while their chunks are written to disk.
         let _ = tokio::task::spawn_blocking(move || shared.uploads.sweep(Instant::now())).await;

@@ -66,6 +66,16 @@ pub(super) struct Lane {
     task: AbortHandle,
 }
 
+/// Something that has to be answered before the connection may end.
+#[derive(Debug)]
+pub(super) struct Pending(Arc<watch::Sender<usize>>);
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        self.0.send_modify(|n| *n -= 1);
+    }
+}
+
 impl Drop for Lane {
     fn drop(&mut self) {
         self.task.abort();
@@ -94,6 +104,12 @@ impl Lane {
         }
     }
 
+    /// Counts something else that has to be answered, until what is given is dropped.
+    pub(super) fn also(&self) -> Pending {
+        self.pending.send_modify(|n| *n += 1);
+        Pending(Arc::clone(&self.pending))
+    }
+
     /// Watches how many jobs have not been answered.
     pub(super) fn pending(&self) -> watch::Receiver<usize> {
         self.pending.subscribe()
@@ -107,11 +123,13 @@ struct Worker {
     pending: Arc<watch::Sender<usize>>,
 }
 
-/// What became of a job, for the log.
-struct Outcome {
-    transcript: Transcript,
-    formatted: Option<String>,
-    load: Duration,
+/// What became of a job.
+pub(super) struct Outcome {
+    pub(super) transcript: Transcript,
+    /// The subtitle file that was asked for.
+    pub(super) formatted: Option<String>,
+    /// Time spent on decoding the file.
+    pub(super) load: Duration,
 }
 
 impl Worker {
@@ -253,11 +271,11 @@ pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send 
         .map_err(|error| Error::internal_from("working on a message", error))
 }
 
-fn rounded(seconds: f64) -> f64 {
+pub(super) fn rounded(seconds: f64) -> f64 {
     (seconds * 1000.0).round() / 1000.0
 }
 
-fn passages(transcript: &Transcript) -> Vec<Passage> {
+pub(super) fn passages(transcript: &Transcript) -> Vec<Passage> {
     let passage = |segment: &crate::asr::segment::Segment| Passage {
         start: segment.start,
         end: segment.end,
@@ -271,12 +289,25 @@ fn word(word: &TimedWord) -> Word {
     Word { start: word.start, end: word.end, text: word.text.clone() }
 }
 
+impl Segment {
+    /// A segment, and its text as the model wrote it where that is something else.
+    pub(super) fn of(segment: crate::asr::segment::Segment, raw_text: Option<String>) -> Self {
+        Self {
+            start: rounded(segment.start),
+            end: rounded(segment.end),
+            text: segment.text,
+            raw_text,
+            words: segment.words.into_iter().map(rounded_word).collect(),
+        }
+    }
+}
+
 fn rounded_word(word: TimedWord) -> TimedWord {
     let probability = (word.probability * 1000.0).round() / 1000.0;
     TimedWord { start: rounded(word.start), end: rounded(word.end), probability, ..word }
 }
 
-fn answer(audio_id: Id, outcome: Outcome, waited: Duration, took: Duration) -> Transcription {
+pub(super) fn answer(audio_id: Id, outcome: Outcome, waited: Duration, took: Duration) -> Transcription {
     let Outcome { transcript, formatted, .. } = outcome;
     let speech_duration = transcript.speech_duration().map(rounded);
     let (raw, raw_segments) = transcript.raw.map(|raw| (raw.text, raw.segments)).unzip();
@@ -298,15 +329,7 @@ fn answer(audio_id: Id, outcome: Outcome, waited: Duration, took: Duration) -> T
             .into_iter()
             .map(|s| Skipped { start: rounded(s.start), end: rounded(s.end), reason: s.reason })
             .collect(),
-        segments: segments
-            .map(|s| Segment {
-                start: rounded(s.start),
-                end: rounded(s.end),
-                text: s.text,
-                raw_text: raw_segments.next(),
-                words: s.words.into_iter().map(rounded_word).collect(),
-            })
-            .collect(),
+        segments: segments.map(|segment| Segment::of(segment, raw_segments.next())).collect(),
         formatted,
         unended: transcript.unended,
         looped: transcript.looped,

@@ -34,6 +34,14 @@ pub struct Limits {
     pub upload_idle: Duration,
     /// How long an upload may take in all.
     pub upload_total: Duration,
+    /// Streams of live audio at a time.
+    pub streams: usize,
+    /// Seconds of a stream's audio that may wait before it is ended.
+    pub stream_backlog: u32,
+    /// How long a stream outlives its connection.
+    pub stream_resume: Duration,
+    /// How long a stream may stay without audio.
+    pub stream_idle: Duration,
     /// How long a connection may stay without a message. Zero: for ever.
     pub idle: Duration,
     /// How often a connection is pinged; one that sends nothing at all for twice as long is gone.
@@ -69,6 +77,10 @@ impl Default for Limits {
             spool_dir: std::env::temp_dir(),
             upload_idle: Duration::from_secs(600),
             upload_total: Duration::from_secs(3600),
+            streams: 32,
+            stream_backlog: 60,
+            stream_resume: Duration::from_secs(60),
+            stream_idle: Duration::from_secs(30),
             idle: Duration::from_secs(3600),
             ping: Duration::from_secs(20),
             write: Duration::from_secs(30),

@@ -5,6 +5,8 @@
 //! - `session`: one connection. It reads messages (`parse`, [`protocol`], `request`, `base64`) and never waits for a
 //!   transcription: those are done one after the other by the connection's `lane`, over the transcriber that
 //!   all share. What both say goes through the `outbox`.
+//! - `live`: the live audio of a connection; `streams`: all streams, which outlive connections; `forward`: what a client
+//!   gets of one.
 //! - `upload`: files that come in chunks; `spool` holds their bytes.
 //! - [`limits`] and `budget`: the bounds of all of it. `failure`: errors get their codes.
 
@@ -12,10 +14,12 @@ mod base64;
 mod budget;
 pub mod certificate;
 mod failure;
+mod forward;
 mod front;
 mod keys;
 mod lane;
 pub mod limits;
+mod live;
 mod outbox;
 mod parse;
 pub mod protocol;
@@ -23,6 +27,7 @@ mod request;
 mod session;
 mod socket;
 mod spool;
+mod streams;
 pub mod tls;
 mod upload;
 
@@ -34,6 +39,7 @@ use tokio::sync::{Semaphore, watch};
 
 use self::budget::Budget;
 use self::limits::Limits;
+use self::streams::Streams;
 use self::upload::Uploads;
 use crate::asr::transcriber::{Request, Transcriber};
 
@@ -67,6 +73,7 @@ struct Shared {
     defaults: Request,
     limits: Limits,
     uploads: Uploads,
+    streams: Streams,
     /// Bytes of messages that come in or wait and of decoded audio.
     memory: Arc<Budget>,
     /// Bytes of uploads and of long recordings.

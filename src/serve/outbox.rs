@@ -13,11 +13,16 @@ use tokio::time::{MissedTickBehavior, timeout};
 
 use super::failure::Failure;
 use super::limits::Limits;
-use super::protocol::{Id, ServerMessage, State, StateData};
+use super::protocol::{Id, ServerMessage, State, StateData, StreamData};
 
 /// Messages that wait to be sent. A client that reads too slowly makes whoever fills the queue wait, until the
 /// write deadline ends the connection.
 const QUEUE: usize = 32;
+
+/// The close code of a client that does not read what it is sent.
+const NOT_READING: u16 = 4001;
+/// How long it gets for that.
+const LAST_WORD: Duration = Duration::from_millis(100);
 
 /// A message and the time at which it was said.
 #[derive(Serialize)]
@@ -60,8 +65,17 @@ impl Outbox {
 
     /// Says a state without entering it.
     pub(super) async fn state(&self, state: State, message: &str, audio_id: Option<&Id>) {
-        let data = audio_id.map(|id| StateData { audio_id: id.clone(), progress: None });
+        let data = audio_id.map(|id| StateData { audio_id: id.clone(), progress: None, stream: None });
         self.send(ServerMessage::State { state, message: message.to_owned(), data }).await;
+    }
+
+    /// Enters the state of a stream that is open, and says so.
+    pub(super) async fn stream(&self, stream: StreamData) {
+        *self.current.lock().unwrap_or_else(PoisonError::into_inner) = State::Streaming;
+        let data =
+            Some(StateData { audio_id: stream.stream_id.clone(), progress: None, stream: Some(stream) });
+        let message = "Streaming audio...".to_owned();
+        self.send(ServerMessage::State { state: State::Streaming, message, data }).await;
     }
 
     /// The state that was entered last.
@@ -71,11 +85,17 @@ impl Outbox {
 
     /// Says how far a long recording is, unless the client is behind with reading anyway.
     pub(super) fn progress(&self, audio_id: &Id, percent: f64) {
-        let data = Some(StateData { audio_id: audio_id.clone(), progress: Some(percent) });
+        let data = Some(StateData { audio_id: audio_id.clone(), progress: Some(percent), stream: None });
         let message = format!("Transcribing audio: {percent:.0} %");
         if let Some(message) = encode(&ServerMessage::State { state: State::Transcribing, message, data }) {
             let _ = self.queue.try_send(message);
         }
+    }
+
+    /// The same, if there is room for it.
+    pub(super) fn try_close(&self, code: u16, reason: &'static str) {
+        let frame = CloseFrame { code, reason: reason.into() };
+        let _ = self.queue.try_send(Message::Close(Some(frame)));
     }
 
     /// Ends the connection after what was said before.
@@ -112,6 +132,12 @@ pub(super) async fn send_all(
         let last = matches!(message, Message::Close(_));
         match timeout(limits.write, sink.send(message)).await {
             Ok(Ok(())) if !last => {}
+            Err(_) => {
+                // It may yet read this, behind what it has not read so far.
+                let frame = CloseFrame { code: NOT_READING, reason: "what is sent is not read".into() };
+                let _ = timeout(LAST_WORD, sink.send(Message::Close(Some(frame)))).await;
+                return;
+            }
             _ => return,
         }
     }

@@ -41,6 +41,13 @@ pub(super) fn parse(text: &str) -> Result<ClientMessage, Failure> {
             Ok(ClientMessage::UploadComplete(typed(fields, Code::UploadCompleteError)?, options))
         }
         "upload_error" => Ok(ClientMessage::UploadError(typed(fields, Code::MessageProcessingError)?)),
+        "stream_start" => {
+            let options = options(&fields)?;
+            Ok(ClientMessage::StreamStart(typed(fields, Code::StreamStartError)?, options))
+        }
+        "stream_audio" => Ok(ClientMessage::StreamAudio(typed(fields, Code::MessageProcessingError)?)),
+        "stream_flush" => Ok(ClientMessage::StreamFlush(typed(fields, Code::MessageProcessingError)?)),
+        "stream_stop" => Ok(ClientMessage::StreamStop),
         "" => Err(Failure::new(Code::UnknownMessageType, "Unknown message type: `type` is missing")),
         other => {
             let name: String = other.chars().take(64).collect();
@@ -189,6 +196,15 @@ mod tests {
             (r#"{"type":"audio","audio_data":"","options":7}"#, Code::MessageProcessingError, "options"),
             (r#"{"type":"audio","audio_data":"","vad":"maybe"}"#, Code::MessageProcessingError, "vad"),
             (r#"{"type":"audio","audio_data":"","vad":1}"#, Code::MessageProcessingError, "vad"),
+            (r#"{"type":"stream_start","encoding":"opus"}"#, Code::StreamStartError, "encoding"),
+            (r#"{"type":"stream_start","sample_rate":-1}"#, Code::StreamStartError, "sample_rate"),
+            (
+                r#"{"type":"stream_start","resume":{"stream_id":"a"}}"#,
+                Code::StreamStartError,
+                "received_samples",
+            ),
+            (r#"{"type":"stream_start","task":"sing"}"#, Code::MessageProcessingError, "task"),
+            (r#"{"type":"stream_audio"}"#, Code::MessageProcessingError, "audio_data"),
             (r#"{"type":"upload_start","upload_id":"a"}"#, Code::MissingUploadParams, "file_name"),
             (r#"{"type":"upload_chunk","upload_id":"a"}"#, Code::MissingChunkParams, "chunk_index"),
             (r#"{"type":"upload_complete"}"#, Code::MissingUploadId, "upload_id"),

@@ -14,6 +14,7 @@ use tokio_tungstenite::tungstenite;
 use super::budget::Reservation;
 use super::failure::Failure;
 use super::lane::{Job, Lane, Source, Work, blocking};
+use super::live::Live;
 use super::outbox::{Outbox, send_all};
 use super::parse::parse;
 use super::protocol::{
@@ -27,6 +28,12 @@ use crate::asr::transcriber::Request;
 
 /// How long a client may take to answer a close frame.
 const CLOSE_WAIT: Duration = Duration::from_secs(2);
+/// How often a connection is looked at, at least.
+const CHECK: Duration = Duration::from_secs(1);
+/// The close code when a stream has had no audio for too long.
+const NO_AUDIO: u16 = 4000;
+/// The close code when pings are not answered.
+const NOT_ANSWERING: u16 = 4002;
 /// What the log keeps of `device_info`.
 const DEVICE_INFO_CHARS: usize = 1000;
 
@@ -38,10 +45,12 @@ pub(super) async fn run(socket: WebSocket, shared: Arc<Shared>, connection: Arc<
     let mut writer = tokio::spawn(async move { send_all(sink, queue, &limits).await });
     let lane = Lane::start(Arc::clone(&shared), outbox.clone(), connection.id);
     outbox.enter(State::Ready, "", None).await;
-    let mut session = Session { shared, connection, outbox, lane, last_message: Instant::now(), messages: 0 };
+    let live = Live::new(Arc::clone(&shared), connection.id);
+    let (last_message, messages, starved) = (Instant::now(), 0, false);
+    let mut session = Session { shared, connection, outbox, lane, live, last_message, messages, starved };
     let end = session.read(stream, &mut writer).await;
-    let Session { connection, outbox, lane, messages, .. } = session;
-    drop((lane, outbox));
+    let Session { connection, outbox, lane, live, messages, .. } = session;
+    drop((lane, live, outbox));
     // What was said last is still on its way. A handle that has told its end must not be asked again.
     if end != DEAF {
         let _ = timeout(CLOSE_WAIT, &mut writer).await;
@@ -56,8 +65,11 @@ struct Session {
     connection: Arc<Connection>,
     outbox: Outbox,
     lane: Lane,
+    live: Live,
     last_message: Instant,
     messages: u64,
+    /// A stream had no audio for too long; the connection is closed when its text is out.
+    starved: bool,
 }
 
 /// Why a connection ended, for the log.
@@ -73,8 +85,10 @@ impl Session {
         writer: &mut tokio::task::JoinHandle<()>,
     ) -> End {
         let mut pending = self.lane.pending();
-        let mut stage = self.shared.stage.clone();
-        let mut check = tokio::time::interval(self.shared.limits.ping.max(Duration::from_millis(2)) / 2);
+        let (mut stage, mut left) = (self.shared.stage.clone(), self.shared.stage.clone());
+        let limits = &self.shared.limits;
+        let every = (limits.ping / 2).min(limits.stream_idle / 4).clamp(Duration::from_millis(1), CHECK);
+        let mut check = tokio::time::interval(every);
         let end = loop {
             tokio::select! {
                 incoming = stream.next() => match incoming {
@@ -86,6 +100,10 @@ impl Session {
                     }
                     None => return "closed by the client",
                 },
+                () = draining(&mut left), if self.live.is_open() => {
+                    // Its text is on the way, and waited for.
+                    let _ = self.live.stop().await;
+                }
                 () = drained(&mut stage, &mut pending) => {
                     self.outbox.close(close_code::AWAY, "the server is shutting down").await;
                     break "shutdown";
@@ -101,11 +119,22 @@ impl Session {
     }
 
     /// Whether the client has gone without a word, or has nothing more to say.
-    async fn check(&self) -> Option<End> {
+    async fn check(&mut self) -> Option<End> {
         let limits = &self.shared.limits;
         if self.connection.silent_for() > 2 * limits.ping {
+            // Who can't be heard may hear.
+            self.outbox.try_close(NOT_ANSWERING, "pings are not answered");
             return Some("no sign of life");
         }
+        if self.live.starving().is_some_and(|time| time > limits.stream_idle) {
+            let _ = self.live.stop().await;
+            self.starved = true;
+        }
+        if self.starved && *self.lane.pending().borrow() == 0 {
+            self.outbox.close(NO_AUDIO, "no audio comes").await;
+            return Some("no audio");
+        }
+        let limits = &self.shared.limits;
         let idle = !limits.idle.is_zero() && self.last_message.elapsed() > limits.idle;
         if idle && *self.lane.pending().borrow() == 0 {
             self.outbox.close(close_code::NORMAL, "idle for too long").await;
@@ -149,6 +178,14 @@ impl Session {
     async fn message(&mut self, message: Message) {
         let text = match message {
             Message::Text(text) => text,
+            Message::Binary(bytes) if self.live.is_open() => {
+                self.last_message = Instant::now();
+                drop(self.connection.message_is_whole());
+                if let Err(failure) = self.live.audio(&bytes).await {
+                    self.outbox.fail(failure).await;
+                }
+                return;
+            }
             Message::Binary(bytes) => match std::str::from_utf8(&bytes) {
                 // JSON in a binary frame is as good: Python's json.loads takes bytes, too.
                 Ok(text) => text.into(),
@@ -195,6 +232,12 @@ impl Session {
             ClientMessage::UploadComplete(complete, options) => {
                 self.upload_complete(complete, options).await?
             }
+            ClientMessage::StreamStart(start, options) => {
+                self.live.start(start, &options, &self.outbox, &self.lane).await?;
+            }
+            ClientMessage::StreamAudio(audio) => self.live.audio_text(&audio.audio_data).await?,
+            ClientMessage::StreamFlush(flush) => self.live.flush(flush.flush_id).await?,
+            ClientMessage::StreamStop => self.live.stop().await?,
             ClientMessage::UploadError(error) => {
                 tracing::info!(connection = self.connection.id, "the client gives an upload up");
                 if let Some(id) = error.upload_id {
@@ -324,6 +367,11 @@ impl Session {
 
 fn no_memory() -> Failure {
     Failure::new(Code::Overloaded, "too much audio is waiting; try again later")
+}
+
+/// Waits until the server shuts down.
+async fn draining(stage: &mut watch::Receiver<Stage>) {
+    let _ = stage.wait_for(|stage| *stage != Stage::Running).await;
 }
 
 /// Waits until the server shuts down and all that was asked for has been answered.

@@ -2,11 +2,14 @@
 //!
 //! Field names and codes are frozen, because clients in the field know them. Fields may be added.
 
+mod live;
+
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Number, Value};
 
+pub use self::live::{Partial, StreamAudio, StreamData, StreamFlush, StreamResume, StreamStart};
 use crate::asr::segment::Timestamps;
 use crate::asr::switch::Switch;
 use crate::asr::timing::{TimeSource, TimedWord};
@@ -58,6 +61,14 @@ pub enum ClientMessage {
     UploadComplete(UploadComplete, Options),
     /// The client gives an upload up.
     UploadError(UploadError),
+    /// Live audio will come, or goes on.
+    StreamStart(StreamStart, Options),
+    /// A piece of it, by who can't send binary frames.
+    StreamAudio(StreamAudio),
+    /// The phrase ends here.
+    StreamFlush(StreamFlush),
+    /// That was all.
+    StreamStop,
 }
 
 /// `audio`.
@@ -212,6 +223,28 @@ pub enum ServerMessage {
         /// For people.
         message: String,
     },
+    /// Text of a stream, as it grows.
+    Partial(Box<Partial>),
+    /// A stretch of a stream's committed text.
+    Segment {
+        /// Which stream.
+        stream_id: Id,
+        /// From 0.
+        index: usize,
+        /// The stretch.
+        #[serde(flatten)]
+        segment: Segment,
+    },
+    /// The answer to `stream_flush`.
+    StreamFlushed {
+        /// Which stream.
+        stream_id: Id,
+        /// As it came.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        flush_id: Option<Id>,
+        /// Samples that the server has.
+        received_samples: u64,
+    },
 }
 
 /// The states that a connection can be in, and `pong`, which is only an answer.
@@ -226,6 +259,8 @@ pub enum State {
     Loading,
     /// Its text is being made.
     Transcribing,
+    /// Live audio comes in.
+    Streaming,
     /// The answer to `ping`.
     Pong,
 }
@@ -238,6 +273,9 @@ pub struct StateData {
     /// 0 to 100, in long recordings.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub progress: Option<f64>,
+    /// Of `streaming`.
+    #[serde(flatten)]
+    pub stream: Option<StreamData>,
 }
 
 /// `transcription`.
@@ -336,6 +374,8 @@ pub enum Code {
     UploadIncomplete,
     FileReassembleError,
     UploadCompleteError,
+    StreamStartError,
+    StreamNotFound,
     Overloaded,
     PayloadTooLarge,
     ShuttingDown,
