@@ -2,6 +2,7 @@
 
 mod codes;
 mod limits;
+mod live;
 mod order;
 mod program;
 mod recorded;
