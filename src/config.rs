@@ -15,6 +15,7 @@ use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
+use crate::asr::audio_context::{AudioContext, Margin};
 use crate::asr::recognizer::Task;
 use crate::asr::search::SearchOptions;
 use crate::asr::segment::Timestamps;
@@ -208,7 +209,16 @@ pub struct DecodeArgs {
     /// Search once more where the text repeats itself beyond what anybody can say. Off: the model's own tokens.
     #[arg(long, env = "IMESLI_LOOP_GUARD", value_name = "MODE", value_enum, default_value_t)]
     pub loop_guard: Switch,
+    /// How much of the encoder's 30 s is computed for shorter audio. auto: what the checkpoint was seen to bear (`convert
+    /// --probe`), else all. full: all, as in training. A number: seconds of silence behind the audio.
+    #[arg(long, env = "IMESLI_AUDIO_CONTEXT", value_name = "auto|full|SECONDS", default_value = "auto",
+          value_parser = audio_context)]
+    pub audio_context: AudioContextArg,
 }
+
+/// `--audio-context`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct AudioContextArg(pub Option<AudioContext>);
 
 impl DecodeArgs {
     /// The request that these arguments describe.
@@ -230,6 +240,7 @@ impl DecodeArgs {
             },
             vad: self.vad,
             loop_guard: self.loop_guard,
+            audio_context: self.audio_context.0,
         }
     }
 }
@@ -246,6 +257,20 @@ pub enum TaskArg {
 fn temperature(text: &str) -> Result<f32, String> {
     let value: f32 = text.parse().map_err(|_| "expected a number".to_owned())?;
     if (0.0..=1.0).contains(&value) { Ok(value) } else { Err("expected 0 to 1".to_owned()) }
+}
+
+fn audio_context(text: &str) -> Result<AudioContextArg, String> {
+    let context = match text {
+        "auto" => None,
+        "full" => Some(AudioContext::Full),
+        _ => match text.parse() {
+            Ok(seconds) if (0.0..=30.0).contains(&seconds) => {
+                Some(AudioContext::Margin(Margin { seconds, min_log_prob: None }))
+            }
+            _ => return Err("expected auto, full, or 0 to 30 seconds".to_owned()),
+        },
+    };
+    Ok(AudioContextArg(context))
 }
 
 fn log_level(text: &str) -> Result<tracing::Level, String> {

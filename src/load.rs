@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::asr::audio_context::{AudioContext, Margin};
 use crate::asr::model::{Head, Model, ModelOptions};
 use crate::asr::pool::{Pool, PoolOptions};
 use crate::asr::recognizer::Task;
@@ -83,6 +84,13 @@ fn defaults(profile: &Profile) -> Defaults {
         begin_suppress: generation.begin_suppress_tokens.clone(),
         max_initial_timestamp: generation.max_initial_timestamp_index,
         no_timestamps: probe.is_some_and(|probe| !probe.timestamps),
+        audio_context: match probe.map_or(generation.audio_context, |probe| probe.audio_context) {
+            Some(rule) => AudioContext::Margin(Margin {
+                seconds: rule.margin_seconds,
+                min_log_prob: Some(rule.min_log_prob),
+            }),
+            None => AudioContext::Full,
+        },
         alignment_heads: generation
             .alignment_heads
             .iter()

@@ -115,6 +115,9 @@ fn remote_options(args: &TranscribeArgs) -> client::Options {
     if decode.loop_guard != Switch::default() {
         tracing::warn!("--loop-guard can't be asked of a server");
     }
+    if decode.audio_context.0.is_some() {
+        tracing::warn!("--audio-context can't be asked of a server");
+    }
     let default = SearchOptions::default().beams;
     client::Options {
         language: decode.language.as_ref().map(|code| code.to_lowercase()),

@@ -58,7 +58,7 @@ class Reference:
 
 def imesli_tokens(program, ggml, files, beams, max_tokens, language):
     command = [program, "transcribe", "--checkpoint", ggml, "--format", "json", "--beam-size", str(beams),
-               "--vad", "off", "--loop-guard", "off", "--log-level", "error"] + (["--language", language] if language else [])
+               "--vad", "off", "--loop-guard", "off", "--audio-context", "full", "--log-level", "error"] + (["--language", language] if language else [])
     if max_tokens:
         command += ["--max-tokens", str(max_tokens)]
     lines = subprocess.run([*command, *files], check=True, capture_output=True, text=True).stdout.splitlines()

@@ -43,6 +43,7 @@ pub(super) fn assemble(
         }
         transcript.mean_log_probs.push(sum / heard.pieces.len().max(1) as f32);
         transcript.tokens.push(tokens);
+        transcript.heard_twice += heard.heard_twice;
         transcript.timings.queued += done.queued;
         transcript.timings.encode += heard.encode;
         transcript.timings.decode += heard.decode;

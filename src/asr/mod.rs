@@ -5,6 +5,8 @@
 //! - [`guard`] and [`repetition`]: what a model says that nobody can have said. Pure.
 //! - [`vocabulary`] and [`segment`]: tokens to text and times; [`tokenize`]: text to tokens. Pure.
 //! - [`alignment`], [`timing`] and [`word`]: when each word was said. Pure.
+//! - [`audio_context`]: how much of the model's 30 s a shorter window is heard with. Pure.
+//! - `token_times`: when the tokens of a window were said, by the model's attention.
 //! - [`recognizer`]: one window through one state.
 //! - [`pool`]: states on threads of their own, one bounded queue in front.
 //! - `plan`: what of a recording goes to the model, and in which windows.
@@ -15,6 +17,7 @@
 
 pub mod alignment;
 mod assembly;
+pub mod audio_context;
 pub mod guard;
 pub mod live;
 pub mod model;
@@ -28,6 +31,7 @@ pub mod segment;
 pub mod stitch;
 pub mod switch;
 pub mod timing;
+mod token_times;
 pub mod tokenize;
 pub mod transcriber;
 pub mod vocabulary;

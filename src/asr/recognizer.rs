@@ -5,15 +5,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use super::alignment::{Evidence, FRAME_SECONDS, heads};
+use super::audio_context::AudioContext;
 use super::guard::{Guarded, guarded_search};
-use super::model::{Encoded, Head, State, Token};
+use super::model::{Head, State, Token};
 use super::repetition;
 use super::rules::{Rules, TimestampRules};
 use super::search::{Decoder, Hypothesis, LogNorm, SearchOptions};
-use super::timing::{TimeSource, estimate};
+pub use super::token_times::TokenTimes;
+use super::token_times::token_times;
 use super::vocabulary::Vocabulary;
-use crate::audio::SAMPLE_RATE;
 use crate::audio::pause::pauses;
 use crate::error::{Error, Result};
 
@@ -85,6 +85,8 @@ pub struct DecodeOptions {
     pub alignment: Option<Arc<[Head]>>,
     /// Whether a text that loops is searched for once more, see [`repetition`].
     pub loop_guard: bool,
+    /// How much of the model's 30 s is computed for a shorter window.
+    pub audio_context: AudioContext,
 }
 
 /// What was heard in one window.
@@ -105,6 +107,9 @@ pub struct Heard {
     pub decode: Duration,
     /// Time spent on the times of tokens.
     pub align: Duration,
+    /// Pieces that were first heard with less than the model's 30 s, and then with all of it, because the text did not look
+    /// right.
+    pub heard_twice: usize,
 }
 
 /// A stretch of a window that was decoded by itself.
@@ -118,15 +123,6 @@ pub struct Piece {
     pub looped: bool,
     /// When its text tokens were said, those of the prefix first, if that was asked for.
     pub times: Option<TokenTimes>,
-}
-
-/// When the text tokens of a piece were said.
-#[derive(Debug, Clone, PartialEq)]
-pub struct TokenTimes {
-    /// Seconds from the start of the piece, for each.
-    pub times: Vec<Range<f64>>,
-    /// Where they come from.
-    pub source: TimeSource,
 }
 
 /// A window whose text does not fit is split down to pieces of this many samples: 4 s, in which nobody
@@ -189,9 +185,29 @@ impl Recognizer {
         cancel: &Cancel,
         heard: &mut Heard,
     ) -> Result<(Guarded, Option<TokenTimes>)> {
+        let short = options.audio_context.positions(samples.len(), self.state.dims().n_audio_ctx);
+        if short.is_some() {
+            let part = self.decode_in(short, samples, options, cancel, heard)?;
+            if !options.audio_context.is_doubtful(&part.0.hypothesis, part.0.looped, options.search) {
+                return Ok(part);
+            }
+            heard.heard_twice += 1;
+        }
+        self.decode_in(None, samples, options, cancel, heard)
+    }
+
+    /// The same with so many positions of the encoder.
+    fn decode_in(
+        &mut self,
+        positions: Option<usize>,
+        samples: &[f32],
+        options: &DecodeOptions,
+        cancel: &Cancel,
+        heard: &mut Heard,
+    ) -> Result<(Guarded, Option<TokenTimes>)> {
         cancel.check()?;
         let begin = Instant::now();
-        self.state.set_audio(samples, None)?;
+        self.state.set_audio(samples, positions)?;
         let mut encoded = self.state.encode()?;
         let encode = begin.elapsed();
         heard.encode += encode;
@@ -238,50 +254,6 @@ impl DecodeOptions {
     fn bare(&self) -> Self {
         Self { timestamps: None, prompt: Vec::new(), prefix: Vec::new(), ..self.clone() }
     }
-}
-
-/// When each of the `text` tokens was said in `samples`: by the attention of one more pass over all of them, as
-/// OpenAI does; an estimate where that gives nothing.
-fn token_times(
-    encoded: &mut Encoded<'_>,
-    vocabulary: &Vocabulary,
-    known: &[Head],
-    prompt: &[Token],
-    text: &[Token],
-    samples: &[f32],
-) -> Result<TokenTimes> {
-    /// 64 MiB of weights at a time; a text of 200 tokens in 30 s takes 1.2 MB for each head.
-    const MOST_WEIGHTS: usize = 1 << 24;
-    /// What the extension takes at a time.
-    const MOST_HEADS: usize = 256;
-    const SAMPLES_PER_FRAME: usize = (SAMPLE_RATE / 50) as usize;
-
-    let dims = encoded.dims();
-    let frames = (samples.len() / SAMPLES_PER_FRAME).clamp(1, dims.n_audio_ctx);
-    // The row of a token is that in which it is predicted: one earlier. The last row predicts the end.
-    let rows = prompt.len().saturating_sub(1)..prompt.len() + text.len();
-    let mut tokens = [prompt, text, &[vocabulary.special().end_of_text]].concat();
-    tokens.truncate(dims.n_text_ctx);
-    let mut evidence = Evidence::new(tokens.len(), frames);
-    if !text.is_empty() {
-        let at_a_time = (MOST_WEIGHTS / (tokens.len() * frames)).clamp(1, MOST_HEADS);
-        for heads in heads(known, dims).chunks(at_a_time) {
-            evidence.add(&mut encoded.attention(&tokens, heads, frames)?);
-        }
-    }
-    let seconds = |frame: usize| frame as f64 * FRAME_SECONDS;
-    if let Some(begins) = evidence.begins(rows) {
-        let times =
-            begins.windows(2).filter_map(|pair| Some(seconds(*pair.first()?)..seconds(*pair.last()?)));
-        return Ok(TokenTimes { times: times.collect(), source: TimeSource::Attention });
-    }
-    let rate = f64::from(SAMPLE_RATE);
-    let pauses: Vec<_> =
-        pauses(samples).into_iter().map(|p| p.start as f64 / rate..p.end as f64 / rate).collect();
-    let (_, ranges) = vocabulary.text_by_token(text);
-    let lengths: Vec<usize> = ranges.iter().map(Range::len).collect();
-    let times = estimate(&lengths, &pauses, samples.len() as f64 / rate);
-    Ok(TokenTimes { times, source: TimeSource::Estimate })
 }
 
 /// How likely each language token is after `<|startoftranscript|>`, the others left out, as transformers'

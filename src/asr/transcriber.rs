@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::assembly::assemble;
+use super::audio_context::AudioContext;
 use super::model::{Head, Token};
 use super::plan::plan;
 use super::pool::{Done, Job, Permit, Pool, Urgency};
@@ -25,7 +26,7 @@ use crate::error::{Error, Result};
 use crate::text::Orthography;
 
 /// What the checkpoint's profile says about decoding, where a request is silent.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Defaults {
     /// The code of the language; `None` lets the model judge.
     pub language: Option<String>,
@@ -40,6 +41,8 @@ pub struct Defaults {
     /// Whether the model was seen to write no timestamps that are of use. Requests for them are then
     /// answered without.
     pub no_timestamps: bool,
+    /// How much of the encoder's 30 s is enough for shorter audio, where that was measured.
+    pub audio_context: AudioContext,
     /// The cross-attention heads that follow the audio; none where the checkpoint names none.
     pub alignment_heads: Vec<Head>,
 }
@@ -63,6 +66,8 @@ pub struct Request {
     pub vad: Switch,
     /// Whether a text that loops is searched for once more.
     pub loop_guard: Switch,
+    /// How much of the encoder's 30 s is computed for shorter audio; `None` for what the checkpoint was seen to bear.
+    pub audio_context: Option<AudioContext>,
 }
 
 /// The text of a recording, and what it covers.
@@ -102,6 +107,8 @@ pub struct Transcript {
     pub unended: usize,
     /// Windows whose text loops, also where it was searched for once more.
     pub looped: usize,
+    /// Windows that were heard again with all of the encoder's 30 s, because the text did not look right with less.
+    pub heard_twice: usize,
     /// Where the time went.
     pub timings: Timings,
 }
@@ -317,6 +324,7 @@ impl Transcriber {
             begin_suppress: self.defaults.begin_suppress.clone(),
             search: request.search,
             loop_guard: request.loop_guard.is_on(),
+            audio_context: request.audio_context.unwrap_or(self.defaults.audio_context),
         })
     }
 }

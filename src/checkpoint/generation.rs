@@ -2,11 +2,12 @@
 
 use std::path::Path;
 
+use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::error::{Error, Result};
 use super::languages;
-use super::profile::{Generation, SpecialTokens};
+use super::profile::{AudioContext, Generation, SpecialTokens};
 
 type Json = Map<String, Value>;
 
@@ -39,6 +40,7 @@ pub(crate) fn generation(
         max_length: main.get("max_length").and_then(id),
         return_timestamps: main.get("return_timestamps").and_then(Value::as_bool),
         max_initial_timestamp_index: main.get("max_initial_timestamp_index").and_then(id),
+        audio_context: main.get("imesli_audio_context").and_then(|rule| AudioContext::deserialize(rule).ok()),
     }
 }
 

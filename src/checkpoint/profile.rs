@@ -53,6 +53,18 @@ pub struct Probe {
     pub language: Option<String>,
     /// The likeliest languages by its own judgement, the first of them first.
     pub languages: Vec<LanguageSeen>,
+    /// How much less than the encoder's 30 s is enough for shorter audio; none where nothing less is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub audio_context: Option<AudioContext>,
+}
+
+/// How much less than the encoder's 30 s is enough for shorter audio.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct AudioContext {
+    /// Seconds of silence that it needs behind the audio.
+    pub margin_seconds: f32,
+    /// The mean log-probability below which a text is doubted and the audio is heard again with all 30 s.
+    pub min_log_prob: f32,
 }
 
 /// How likely a model finds a language.
@@ -92,7 +104,7 @@ pub struct SpecialTokens {
 }
 
 /// Decoding defaults of the checkpoint.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Generation {
     /// Code of the language that it was tuned for; `None`: detect.
@@ -111,6 +123,9 @@ pub struct Generation {
     pub return_timestamps: Option<bool>,
     /// The latest first timestamp, in steps of 20 ms.
     pub max_initial_timestamp_index: Option<u32>,
+    /// What the checkpoint's maker has measured, as `imesli_audio_context`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub audio_context: Option<AudioContext>,
 }
 
 /// What a GGML file was made from.

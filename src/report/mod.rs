@@ -6,6 +6,7 @@
 //! - `score`: error rates. Pure.
 //! - `eval`, `table`: all of it for each type, and how it is printed.
 
+mod context;
 mod eval;
 mod manifest;
 mod probe;

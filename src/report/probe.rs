@@ -7,8 +7,10 @@ use std::sync::Arc;
 use anyhow::{Context, bail};
 use tokio::runtime::Runtime;
 
+use super::context::{Found, learn};
 use super::progress_bar;
 use super::score::{Tally, comparable};
+use crate::asr::audio_context::AudioContext;
 use crate::asr::model::Token;
 use crate::asr::recognizer::Cancel;
 use crate::asr::segment::Timestamps;
@@ -47,11 +49,13 @@ fn open(file: &Path) -> anyhow::Result<Arc<Samples>> {
 /// Tries a converted model, writes what was seen into its profile, and says it on stderr.
 pub(super) fn run(made: &mut Converted, args: &ConvertCommand) -> anyhow::Result<()> {
     let name = made.ggml.display();
-    let probe = Trial::new(made, args)?.probe(&args.probe).with_context(|| format!("{name}: the probe"))?;
+    let trial = Trial::new(made, args)?;
+    let (probe, context) = trial.probe(&args.probe).with_context(|| format!("{name}: the probe"))?;
     let language = made.profile.generation.language.as_deref();
     for line in lines(&probe, language, !made.profile.tokens.languages.is_empty()) {
         eprintln!("{name}: {line}");
     }
+    eprintln!("{name}: {}", context.line());
     made.profile.probe = Some(probe);
     Ok(made.profile.save_for(&made.ggml)?)
 }
@@ -96,8 +100,12 @@ struct Plain {
 
 impl Trial {
     fn new(made: &Converted, args: &ConvertCommand) -> anyhow::Result<Self> {
-        let request =
-            Request { timestamps: Timestamps::None, orthography: Orthography::None, ..args.decode.request() };
+        let request = Request {
+            timestamps: Timestamps::None,
+            orthography: Orthography::None,
+            audio_context: Some(AudioContext::Full),
+            ..args.decode.request()
+        };
         Ok(Self {
             transcriber: crate::load::from_ggml(&made.ggml, args.pool(), args.cpu)?,
             tokens: made.profile.tokens.clone(),
@@ -113,8 +121,8 @@ impl Trial {
         Ok(self.runtime.block_on(work)?)
     }
 
-    fn probe(&self, files: &[PathBuf]) -> anyhow::Result<Probe> {
-        let bar = progress_bar(2 * files.len()).with_message("probing");
+    fn probe(&self, files: &[PathBuf]) -> anyhow::Result<(Probe, Found)> {
+        let bar = progress_bar(3 * files.len()).with_message("probing");
         let judged = Request { language: Some("auto".into()), ..self.request.clone() };
         let mut plain = Vec::with_capacity(files.len());
         for file in files {
@@ -130,17 +138,21 @@ impl Trial {
             Request { language: self.named.clone().or_else(|| language.clone()), ..self.request.clone() };
         let seconds = plain.iter().map(|plain| plain.found.duration).sum();
         let mut verdicts = Vec::with_capacity(files.len());
+        let mut heard = Vec::with_capacity(files.len());
         for plain in plain {
+            let plain = self.asked(plain, &request)?;
             verdicts.extend(self.writes_timestamps(&plain, &request)?);
+            heard.push((plain.samples, plain.found));
             bar.inc(1);
         }
-        bar.finish_and_clear();
         if verdicts.is_empty() {
             bail!("the model hears no words in these files: there is nothing to go by");
         }
+        let context = learn(&heard, &request, |samples, request| self.transcribe(samples, request))?;
+        bar.finish_and_clear();
         let good = verdicts.iter().filter(|good| **good).count();
         let share = good as f64 / verdicts.len() as f64;
-        Ok(Probe {
+        let probe = Probe {
             files: files.len(),
             seconds,
             timestamps: share >= ENOUGH,
@@ -151,7 +163,19 @@ impl Trial {
                 .take_while(|seen| seen.probability >= 0.01)
                 .take(LISTED)
                 .collect(),
-        })
+            audio_context: context.rule(),
+        };
+        Ok((probe, context))
+    }
+
+    /// A file as it is heard in the language of the request.
+    fn asked(&self, plain: Plain, request: &Request) -> anyhow::Result<Plain> {
+        match &request.language {
+            Some(code) if plain.found.language.as_ref() != Some(code) => {
+                Ok(Plain { found: self.transcribe(&plain.samples, request)?, ..plain })
+            }
+            _ => Ok(plain),
+        }
     }
 
     /// Whether the timestamps of a file are well formed; `None` where there is nothing to judge by.
@@ -159,18 +183,10 @@ impl Trial {
         let (Some(begin), Some(_)) = (self.tokens.timestamp_begin, self.tokens.no_timestamps) else {
             return Ok(Some(false));
         };
-        let again;
-        let without = match &request.language {
-            Some(code) if plain.found.language.as_ref() != Some(code) => {
-                again = self.transcribe(&plain.samples, request)?;
-                &again
-            }
-            _ => &plain.found,
-        };
         let with =
             self.transcribe(&plain.samples, &Request { timestamps: Timestamps::Segment, ..request.clone() })?;
         let text = |found: &Transcript| comparable(&found.text, EvalText::Normalized, Orthography::None);
-        let (said, found) = (text(without), text(&with));
+        let (said, found) = (text(&plain.found), text(&with));
         if said.is_empty() && found.is_empty() {
             return Ok(None);
         }

@@ -57,6 +57,7 @@ impl Report {
 
     /// Notes where the time went.
     pub(super) fn time(&mut self, done: &Done) {
+        self.transcript.heard_twice += done.heard.heard_twice;
         let timings = &mut self.transcript.timings;
         timings.queued += done.queued;
         timings.encode += done.heard.encode;

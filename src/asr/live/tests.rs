@@ -12,6 +12,7 @@ use proptest::prelude::*;
 use super::schedule::Task;
 use super::stream::Stream;
 use super::{LiveOptions, Update};
+use crate::asr::audio_context::AudioContext;
 use crate::asr::pool::{Done, Urgency};
 use crate::asr::recognizer::{DecodeOptions, Heard, Language, Piece, Task as TaskToken, TokenTimes};
 use crate::asr::search::{Hypothesis, SearchOptions};
@@ -53,6 +54,7 @@ fn decode() -> DecodeOptions {
         search: SearchOptions::default(),
         alignment: None,
         loop_guard: true,
+        audio_context: AudioContext::Full,
     }
 }
 
