@@ -1,10 +1,12 @@
 //! Command line and environment: one typed, checked configuration.
 
 mod convert;
+mod live;
 mod output;
 mod serve;
 
 pub use convert::{ConvertCommand, EvalText};
+pub use live::LiveArgs;
 pub use output::{Format, OutputArgs};
 pub use serve::{ServeArgs, TlsFiles};
 
@@ -78,8 +80,11 @@ pub enum Command {
 #[derive(Debug, Args)]
 pub struct TranscribeArgs {
     /// Audio files: WAV, MP3, FLAC, Ogg Vorbis, M4A and others; the content counts, not the name.
-    #[arg(required = true, value_name = "FILE")]
+    #[arg(required_unless_present = "live", value_name = "FILE")]
     pub files: Vec<PathBuf>,
+    /// Live audio instead.
+    #[command(flatten)]
+    pub live: LiveArgs,
     /// The results.
     #[command(flatten)]
     pub output: OutputArgs,
@@ -325,6 +330,17 @@ mod tests {
         assert!(transcribe(&[]).is_err());
         assert!(transcribe(&["a.wav", "--server", "localhost"]).is_err());
         assert!(transcribe(&["a.wav", "--insecure"]).is_err());
+    }
+
+    #[test]
+    fn live_audio_comes_instead_of_files() {
+        let args = transcribe(&["--live", "-", "--channels", "2"]).unwrap();
+        assert_eq!((args.live.rate, args.live.channels), (16_000, 2));
+        assert!(transcribe(&["--live", "-", "a.wav"]).is_err());
+        assert!(transcribe(&["--live", "-", "--output-dir", "x"]).is_err());
+        assert!(transcribe(&["--live", "-", "--silence-ms", "100"]).is_err());
+        assert!(transcribe(&["--live", "-", "--encoding", "s24"]).is_err());
+        assert!(transcribe(&["a.wav", "--rate", "8000"]).is_err(), "a file says that itself");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The `imesli` program: arguments in, exit code out.
 //!
 //! Exit codes: 0 fine, 1 failed while running, 2 wrong arguments, an unusable checkpoint or certificate, or a
-//! port that is taken.
+//! port that is taken, 130 when live audio was left at the second Ctrl-C.
 
 use std::process::ExitCode;
 #[cfg(unix)]
@@ -24,6 +24,7 @@ fn main() -> ExitCode {
             Ok(Outcome::Fine) => ExitCode::SUCCESS,
             Ok(Outcome::SomeFailed) => ExitCode::from(1),
             Ok(Outcome::UnusableCheckpoint | Outcome::WrongArguments) => ExitCode::from(2),
+            Ok(Outcome::Interrupted) => ExitCode::from(130),
             Err(error) => {
                 tracing::error!("{error:#}");
                 ExitCode::from(1)

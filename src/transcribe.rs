@@ -19,6 +19,7 @@ use crate::config::{Format, TaskArg, TranscribeArgs};
 use crate::load;
 use crate::text::Orthography;
 
+mod live;
 mod output;
 
 use self::output::{Line, file_name};
@@ -34,6 +35,8 @@ pub enum Outcome {
     UnusableCheckpoint,
     /// Nothing was tried: the results could not be kept apart, or have nowhere to go.
     WrongArguments,
+    /// The user did not want to wait.
+    Interrupted,
 }
 
 /// Transcribes the files one after the other and writes their texts to `out`. A file that fails does not
@@ -42,6 +45,14 @@ pub enum Outcome {
 /// # Errors
 /// When `out` can't be written.
 pub fn run(args: &TranscribeArgs, out: &mut impl Write) -> anyhow::Result<Outcome> {
+    if let Some(path) = &args.live.live {
+        let Some(server) = &args.server else {
+            tracing::error!("--live needs a server for now: --server ws://HOST:PORT or wss://HOST:PORT");
+            return Ok(Outcome::WrongArguments);
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        return runtime.context("starting the runtime")?.block_on(live::run(path, server, args, out));
+    }
     if let Err(error) = check_output(args) {
         tracing::error!("{error:#}");
         return Ok(Outcome::WrongArguments);

@@ -13,6 +13,7 @@ pub mod excerpt;
 pub mod level;
 pub mod pause;
 pub mod pcm;
+pub mod pipe;
 pub mod resample;
 mod riff;
 pub mod samples;

@@ -10,7 +10,7 @@ pub(super) const PCM: u16 = 1;
 pub(super) const FLOAT: u16 = 3;
 /// Telephones' logarithmic 8 bits, of Europe and of North America.
 const A_LAW: u16 = 6;
-const MU_LAW: u16 = 7;
+pub(super) const MU_LAW: u16 = 7;
 /// An MP3 stream.
 pub(super) const MP3: u16 = 0x55;
 const EXTENSIBLE: u16 = 0xfffe;
@@ -18,7 +18,7 @@ const EXTENSIBLE: u16 = 0xfffe;
 /// How much of a format chunk is of interest: WAVEFORMATEXTENSIBLE has 40 bytes.
 const FORMAT_BYTES: usize = 40;
 /// More chunks than this before the audio are no honest file.
-const MAX_CHUNKS: usize = 1_000;
+pub(super) const MAX_CHUNKS: usize = 1_000;
 /// The most that one head can announce, since its length field has 32 bits; a multiple of many frame sizes
 /// is made of it by [`Wav::part`].
 const MAX_DATA: u64 = 0xffff_0000;
@@ -119,16 +119,16 @@ impl Wav {
 }
 
 /// A format chunk whose fields agree.
-struct Format {
-    tag: u16,
-    channels: u16,
-    rate: u32,
+pub(super) struct Format {
+    pub(super) tag: u16,
+    pub(super) channels: u16,
+    pub(super) rate: u32,
     frame: u16,
-    bits: u16,
+    pub(super) bits: u16,
 }
 
 impl Format {
-    fn read(source: &mut impl Read, len: u32) -> io::Result<Option<Self>> {
+    pub(super) fn read(source: &mut impl Read, len: u32) -> io::Result<Option<Self>> {
         let mut chunk = Vec::with_capacity(FORMAT_BYTES);
         source.take(u64::from(len).min(FORMAT_BYTES as u64)).read_to_end(&mut chunk)?;
         if chunk.len() < 16 {

@@ -23,20 +23,23 @@ const SEND: Duration = Duration::from_secs(900);
 /// After so much silence the server is asked for a sign of life.
 const QUIET: Duration = Duration::from_secs(20);
 /// So many questions without any answer, and the connection is dead.
-const QUESTIONS: u32 = 3;
+pub(super) const QUESTIONS: u32 = 3;
 /// For what the server still has to say when sending has failed, and for goodbyes.
-const LAST_WORDS: Duration = Duration::from_secs(2);
+pub(super) const LAST_WORDS: Duration = Duration::from_secs(2);
 /// What the server's log calls us.
 const AGENT: &str = concat!("imesli/", env!("CARGO_PKG_VERSION"));
 /// The largest message that is taken: hours of transcript.
 const MAX_MESSAGE: usize = 64 << 20;
 
-trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+pub(super) trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
+
+/// What a connection is made on.
+pub(super) type Socket = WebSocketStream<Box<dyn Stream>>;
 
 /// An open connection.
 pub(super) struct Connection {
-    socket: WebSocketStream<Box<dyn Stream>>,
+    socket: Socket,
 }
 
 impl std::fmt::Debug for Connection {
@@ -110,19 +113,15 @@ impl Connection {
                 continue;
             };
             questions = 0;
-            match next {
-                Some(Ok(Message::Text(text))) => {
-                    return serde_json::from_str(&text).map_err(|error| Error::Protocol(error.to_string()));
-                }
-                Some(Ok(Message::Close(frame))) => {
-                    let why = frame.map_or_else(|| "no reason given".to_owned(), |frame| frame.to_string());
-                    return Err(Error::Broken(format!("the server closed it ({why})")));
-                }
-                Some(Ok(_)) => {}
-                Some(Err(error)) => return Err(Error::Broken(error.to_string())),
-                None => return Err(Error::Broken("the server hung up".to_owned())),
+            if let Some(message) = read(next)? {
+                return Ok(message);
             }
         }
+    }
+
+    /// The same for who sends and receives at the same time.
+    pub(super) fn into_socket(self) -> Socket {
+        self.socket
     }
 
     /// Closes it in the protocol's way, without waiting for long.
@@ -136,6 +135,22 @@ impl Connection {
             Ok::<(), tungstenite::Error>(())
         };
         let _ = timeout(LAST_WORDS, goodbye).await;
+    }
+}
+
+/// What came, where it is a message to us.
+pub(super) fn read(next: Option<Result<Message, tungstenite::Error>>) -> Result<Option<Incoming>, Error> {
+    match next {
+        Some(Ok(Message::Text(text))) => {
+            serde_json::from_str(&text).map(Some).map_err(|error| Error::Protocol(error.to_string()))
+        }
+        Some(Ok(Message::Close(frame))) => {
+            let why = frame.map_or_else(|| "no reason given".to_owned(), |frame| frame.to_string());
+            Err(Error::Broken(format!("the server closed it ({why})")))
+        }
+        Some(Ok(_)) => Ok(None),
+        Some(Err(error)) => Err(Error::Broken(error.to_string())),
+        None => Err(Error::Broken("the server hung up".to_owned())),
     }
 }
 

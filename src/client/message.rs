@@ -1,6 +1,7 @@
 //! What goes over the wire, as serde types. Fields that this client does not need are left out, and
 //! messages that it does not know are passed over: the protocol may grow.
 
+use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
 use crate::asr::segment::Timestamps;
@@ -70,6 +71,74 @@ pub(super) enum Outgoing<'a> {
         upload_id: &'a str,
         file_name: &'a str,
     },
+    StreamStart {
+        stream_id: &'a str,
+        #[serde(flatten)]
+        sound: Sound,
+        /// Text before the end of a phrase.
+        partials: bool,
+        /// The server's own default where it is absent.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        silence_ms: Option<u32>,
+        #[serde(flatten)]
+        options: &'a Options,
+    },
+    #[serde(rename = "stream_start")]
+    StreamResume {
+        resume: Resume<'a>,
+    },
+    StreamStop {},
+}
+
+/// How the samples of live audio are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, ValueEnum)]
+pub enum Encoding {
+    /// Integers of 16 bits, the lower byte first.
+    #[default]
+    #[serde(rename = "pcm_s16le")]
+    #[value(name = "pcm_s16le")]
+    S16Le,
+    /// Floats of 32 bits, the lowest byte first.
+    #[serde(rename = "pcm_f32le")]
+    #[value(name = "pcm_f32le")]
+    F32Le,
+    /// Logarithmic 8 bits of telephones (G.711 µ-law).
+    #[serde(rename = "mulaw")]
+    #[value(name = "mulaw")]
+    Mulaw,
+}
+
+/// What live audio is made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Sound {
+    /// How the samples are written.
+    pub encoding: Encoding,
+    /// Samples of each channel in a second.
+    #[serde(rename = "sample_rate")]
+    pub rate: u32,
+    /// Channels, whose samples take turns.
+    pub channels: u8,
+}
+
+impl Sound {
+    /// Bytes of one sample of all channels.
+    pub(super) fn frame(self) -> usize {
+        let sample = match self.encoding {
+            Encoding::S16Le => 2,
+            Encoding::F32Le => 4,
+            Encoding::Mulaw => 1,
+        };
+        sample * usize::from(self.channels).max(1)
+    }
+}
+
+/// Where a stream goes on that lost its connection.
+#[derive(Debug, Serialize)]
+pub(super) struct Resume<'a> {
+    pub(super) stream_id: &'a str,
+    /// Audio can be sent again from this sample on.
+    pub(super) received_samples: u64,
+    pub(super) received_segments: u64,
 }
 
 /// From the server.
@@ -100,6 +169,13 @@ pub(super) enum Incoming {
         received_chunks: Option<Vec<u64>>,
     },
     UploadComplete {},
+    Partial(Partial),
+    Segment {
+        stream_id: String,
+        index: u64,
+        #[serde(flatten)]
+        segment: AnswerSegment,
+    },
     #[serde(other)]
     Other,
 }
@@ -110,6 +186,35 @@ pub(super) struct StateData {
     /// Percent of the audio that is decoded.
     #[serde(default)]
     pub(super) progress: Option<f64>,
+    /// The stream that is open.
+    #[serde(default)]
+    pub(super) stream_id: Option<String>,
+    /// From which sample on its audio is wanted.
+    #[serde(default)]
+    pub(super) next_sample: Option<u64>,
+}
+
+/// What is new of a stream's text.
+#[derive(Debug, Deserialize)]
+pub(super) struct Partial {
+    pub(super) stream_id: String,
+    #[serde(default)]
+    pub(super) committed: String,
+    #[serde(default)]
+    pub(super) volatile: String,
+    #[serde(default)]
+    pub(super) start: f64,
+    #[serde(default)]
+    pub(super) committed_end: f64,
+    /// Up to where audio was looked at, in seconds.
+    #[serde(default)]
+    pub(super) end: f64,
+    /// Samples that the server does not need again.
+    #[serde(default)]
+    pub(super) received_samples: u64,
+    /// `committed` is all of it.
+    #[serde(default)]
+    pub(super) from_start: bool,
 }
 
 /// A transcript, as the server tells it: of an older server the text alone.
@@ -171,7 +276,7 @@ pub struct AnswerSkipped {
 }
 
 /// A stretch of text.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct AnswerSegment {
     /// Start in seconds.
     pub start: f64,
@@ -180,9 +285,9 @@ pub struct AnswerSegment {
     /// The text.
     pub text: String,
     /// The same as the model wrote it, where its spelling was changed.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub raw_text: Option<String>,
     /// Its words, where their times were asked for.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub words: Vec<TimedWord>,
 }

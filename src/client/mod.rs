@@ -6,10 +6,12 @@
 //! - `message`: what goes over the wire.
 //! - [`Client`]: a file out, its transcript in. Large files go in chunks, and a connection that breaks is made
 //!   again and goes on where it was.
+//! - [`live`]: audio out as it is recorded, text in as it grows.
 
 mod address;
 mod connection;
 mod job;
+pub mod live;
 mod message;
 
 use std::io;
@@ -19,11 +21,16 @@ use std::time::Duration;
 pub use self::address::Address;
 use self::connection::Connection;
 use self::job::Job;
-pub use self::message::{Answer, AnswerSegment, AnswerSkipped, Options};
+pub use self::message::{Answer, AnswerSegment, AnswerSkipped, Encoding, Options, Sound};
 
 /// How often a broken connection is made again before the file is given up, unless chunks got through in
 /// between.
 const RETRIES: u32 = 4;
+
+/// How long to wait before the next try.
+fn pause(failures: u32) -> Duration {
+    Duration::from_millis(250 << failures.saturating_sub(1))
+}
 
 /// What went wrong, sorted by what can be done about it.
 #[derive(Debug, thiserror::Error)]
@@ -58,6 +65,9 @@ pub enum Error {
     /// The other side speaks something else.
     #[error("the server's answer makes no sense: {0}")]
     Protocol(String),
+    /// What came can't be written.
+    #[error("writing the text: {0}")]
+    Output(#[source] io::Error),
 }
 
 /// How far a file has come.
@@ -116,7 +126,7 @@ impl Client {
                 return Err(error);
             }
             tracing::warn!("{}: {error}; trying again", file.display());
-            tokio::time::sleep(Duration::from_millis(250 << (failures - 1))).await;
+            tokio::time::sleep(pause(failures)).await;
         }
     }
 

@@ -200,7 +200,7 @@ impl Line<'_> {
     }
 
     /// `alone`: no other file's result goes to the same place.
-    fn render(&self, out: &mut impl Write, args: &OutputArgs, alone: bool) -> anyhow::Result<()> {
+    pub(super) fn render(&self, out: &mut impl Write, args: &OutputArgs, alone: bool) -> anyhow::Result<()> {
         let subtitles = match args.format {
             Format::Text if alone => return line(out, self.text),
             Format::Text => return line(out, &format!("{}: {}", self.file, self.text)),
