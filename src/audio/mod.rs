@@ -4,7 +4,8 @@
 //! - `decode` (hound, symphonia) → `sink` (downmix, bounds) → [`resample`] (rubato) → [`samples`] (memory or
 //!   disk) → [`level`].
 //! - [`voice`]: where somebody speaks; [`excerpt`]: what is left without long silence; [`pause`]: where nothing is said.
-//! - [`pcm`]: live audio, as it comes; [`endpoint`]: where its phrases begin and end.
+//! - [`pcm`]: live audio, as it comes; [`endpoint`]: where its phrases begin and end; [`pipe`]: what it
+//!   begins with, raw or WAV.
 //! - [`window`]: where to cut recordings that are too long for one go.
 
 mod decode;

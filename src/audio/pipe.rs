@@ -3,6 +3,7 @@
 
 use std::io::{self, Read};
 
+use super::pcm::Encoding;
 use super::riff::{FLOAT, Format, MAX_CHUNKS, MU_LAW, PCM, Wav};
 
 /// Before the first chunk of a WAV file.
@@ -22,27 +23,14 @@ pub enum Begin {
 /// What the head of a WAV file says of its samples.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Head {
-    /// How they are written.
-    pub kind: Kind,
+    /// How they are written, where that can be sent live; else WAV's number of the format, and the bits of a sample.
+    pub encoding: Result<Encoding, (u16, u16)>,
     /// Channels, whose samples take turns.
     pub channels: u16,
     /// Samples of each channel in a second.
     pub rate: u32,
     /// Bytes of audio, where that is known: other things may follow.
     pub len: Option<u64>,
-}
-
-/// How samples are written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// Integers of 16 bits, the lower byte first.
-    S16Le,
-    /// Floats of 32 bits, the lowest byte first.
-    F32Le,
-    /// Logarithmic 8 bits of telephones (G.711 µ-law).
-    Mulaw,
-    /// Otherwise: WAV's number of the format, and the bits of a sample.
-    Other(u16, u16),
 }
 
 /// Reads what a pipe begins with, up to the first sample of a WAV file.
@@ -78,14 +66,14 @@ pub fn begin(source: &mut impl Read) -> io::Result<Begin> {
 }
 
 fn with_len(format: &Format, len: u32) -> Head {
-    let kind = match (format.tag, format.bits) {
-        (PCM, 16) => Kind::S16Le,
-        (FLOAT, 32) => Kind::F32Le,
-        (MU_LAW, 8) => Kind::Mulaw,
-        (tag, bits) => Kind::Other(tag, bits),
+    let encoding = match (format.tag, format.bits) {
+        (PCM, 16) => Ok(Encoding::PcmS16le),
+        (FLOAT, 32) => Ok(Encoding::PcmF32le),
+        (MU_LAW, 8) => Ok(Encoding::Mulaw),
+        other => Err(other),
     };
     let len = Some(u64::from(len)).filter(|_| len > 0 && len < ENDLESS);
-    Head { kind, channels: format.channels, rate: format.rate, len }
+    Head { encoding, channels: format.channels, rate: format.rate, len }
 }
 
 #[cfg(test)]
@@ -118,16 +106,16 @@ mod tests {
 
     #[test]
     fn the_head_of_a_wav_file_is_taken_off() {
-        for (tag, bits, kind) in [
-            (1, 16, Kind::S16Le),
-            (3, 32, Kind::F32Le),
-            (7, 8, Kind::Mulaw),
-            (1, 24, Kind::Other(1, 24)),
-            (6, 8, Kind::Other(6, 8)),
+        for (tag, bits, encoding) in [
+            (1, 16, Ok(Encoding::PcmS16le)),
+            (3, 32, Ok(Encoding::PcmF32le)),
+            (7, 8, Ok(Encoding::Mulaw)),
+            (1, 24, Err((1, 24))),
+            (6, 8, Err((6, 8))),
         ] {
             // An odd chunk has a byte behind it.
             let (begin, rest) = read(&wav(tag, bits, b"LIST\x03\0\0\0abc\0", 5));
-            assert_eq!(begin, Begin::Wav(Head { kind, channels: 2, rate: 44_100, len: Some(5) }));
+            assert_eq!(begin, Begin::Wav(Head { encoding, channels: 2, rate: 44_100, len: Some(5) }));
             assert_eq!(rest, b"audio");
         }
     }

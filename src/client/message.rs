@@ -1,12 +1,12 @@
 //! What goes over the wire, as serde types. Fields that this client does not need are left out, and
 //! messages that it does not know are passed over: the protocol may grow.
 
-use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
 use crate::asr::segment::Timestamps;
 use crate::asr::switch::Switch;
 use crate::asr::timing::{TimeSource, TimedWord};
+use crate::audio::pcm::Encoding;
 use crate::text::Orthography;
 
 /// What the client may ask for beyond the words; the server's defaults where it is silent.
@@ -90,24 +90,6 @@ pub(super) enum Outgoing<'a> {
     StreamStop {},
 }
 
-/// How the samples of live audio are written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, ValueEnum)]
-pub enum Encoding {
-    /// Integers of 16 bits, the lower byte first.
-    #[default]
-    #[serde(rename = "pcm_s16le")]
-    #[value(name = "pcm_s16le")]
-    S16Le,
-    /// Floats of 32 bits, the lowest byte first.
-    #[serde(rename = "pcm_f32le")]
-    #[value(name = "pcm_f32le")]
-    F32Le,
-    /// Logarithmic 8 bits of telephones (G.711 µ-law).
-    #[serde(rename = "mulaw")]
-    #[value(name = "mulaw")]
-    Mulaw,
-}
-
 /// What live audio is made of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Sound {
@@ -123,12 +105,7 @@ pub struct Sound {
 impl Sound {
     /// Bytes of one sample of all channels.
     pub(super) fn frame(self) -> usize {
-        let sample = match self.encoding {
-            Encoding::S16Le => 2,
-            Encoding::F32Le => 4,
-            Encoding::Mulaw => 1,
-        };
-        sample * usize::from(self.channels).max(1)
+        self.encoding.bytes() * usize::from(self.channels).max(1)
     }
 }
 

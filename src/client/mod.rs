@@ -21,7 +21,7 @@ use std::time::Duration;
 pub use self::address::Address;
 use self::connection::Connection;
 use self::job::Job;
-pub use self::message::{Answer, AnswerSegment, AnswerSkipped, Encoding, Options, Sound};
+pub use self::message::{Answer, AnswerSegment, AnswerSkipped, Options, Sound};
 
 /// How often a broken connection is made again before the file is given up, unless chunks got through in
 /// between.

@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, value_parser};
 
-use crate::client::{Encoding, Sound};
+use crate::audio::pcm::Encoding;
+use crate::client::Sound;
 
 /// Live audio instead of files.
 #[derive(Debug, Clone, Args)]

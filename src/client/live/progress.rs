@@ -120,7 +120,7 @@ impl Progress {
             // It has ended already, and what there is to say of that has come or comes.
             return Ok(());
         }
-        if ended || ENDS.contains(&code.as_str()) {
+        if ended || (self.streaming && ENDS.contains(&code.as_str())) {
             self.cut = Some(format!("{code}: {message}"));
             return Ok(());
         }

@@ -93,10 +93,10 @@ impl Tail {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::client::message::Encoding;
+    use crate::audio::pcm::Encoding;
 
     fn tail() -> Tail {
-        Tail::new(Sound { encoding: Encoding::S16Le, rate: 1000, channels: 2 })
+        Tail::new(Sound { encoding: Encoding::PcmS16le, rate: 1000, channels: 2 })
     }
 
     #[test]
@@ -144,7 +144,7 @@ mod tests {
         assert!(!tail.is_full());
         tail.push(&[0]);
         assert!(tail.is_full());
-        let wide = Tail::new(Sound { encoding: Encoding::F32Le, rate: 384_000, channels: 8 });
+        let wide = Tail::new(Sound { encoding: Encoding::PcmF32le, rate: 384_000, channels: 8 });
         assert_eq!(wide.most, KEPT_BYTES);
     }
 

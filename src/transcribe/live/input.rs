@@ -7,8 +7,8 @@ use std::thread::JoinHandle;
 
 use tokio::sync::{mpsc, oneshot};
 
-use crate::audio::pipe::{self, Begin, Kind};
-use crate::client::{Encoding, Sound};
+use crate::audio::pipe::{self, Begin};
+use crate::client::Sound;
 
 /// The most bytes that are read at once: a second of the most usual audio. What there is comes at once, however little.
 const CHUNK: usize = 32 << 10;
@@ -102,15 +102,10 @@ fn begin(source: &mut impl Read, raw: Sound) -> io::Result<(Sound, Vec<u8>, Opti
         Begin::Wav(head) => head,
     };
     let wrong = |fact: String| io::Error::new(ErrorKind::InvalidData, fact);
-    let encoding = match head.kind {
-        Kind::S16Le => Encoding::S16Le,
-        Kind::F32Le => Encoding::F32Le,
-        Kind::Mulaw => Encoding::Mulaw,
-        Kind::Other(tag, bits) => {
-            let fact = format!("a WAV file of format {tag} with {bits} bits can't be sent live");
-            return Err(wrong(fact + "; 16-bit integers, 32-bit floats and µ-law can"));
-        }
-    };
+    let encoding = head.encoding.map_err(|(tag, bits)| {
+        let fact = format!("a WAV file of format {tag} with {bits} bits can't be sent live");
+        wrong(fact + "; 16-bit integers, 32-bit floats and µ-law can")
+    })?;
     let channels = u8::try_from(head.channels).ok().filter(|channels| *channels <= 8);
     let channels =
         channels.ok_or_else(|| wrong(format!("{} channels; at most 8 can be sent", head.channels)))?;
