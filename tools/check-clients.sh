@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Runs the example clients and `imesli transcribe --server` against a server, over ws and wss, and the clients
-# in the README, and compares what they print with what was said. Says loudly what it skips where Python or Node lack a WebSocket, which
+# Runs the example clients and `imesli transcribe --server` against a server, over ws and wss, with a file and with live
+# audio, and the clients in the README, and compares what they print with what was said. Says loudly what it skips where Python or Node lack a WebSocket, which
 # `tools/setup.sh --test` installs.
 #
 #   tools/check-clients.sh IMESLI [CHECKPOINT]
@@ -21,7 +21,7 @@ failed=0 skipped=0
 
 skip() {
     printf 'SKIPPED: %s\n' "$*" >&2
-    skipped=$((skipped + 1))
+    skipped=$((skipped + 2))
 }
 
 check() { # NAME COMMAND…
@@ -52,22 +52,27 @@ check_readme() { # LANGUAGE FILE COMMAND…
 }
 
 # ES modules look for packages beside themselves, not in the current folder.
-cp tools/clients/transcribe.mjs "$scratch/"
+cp tools/clients/transcribe.mjs tools/clients/live.mjs "$scratch/"
 if find_ws; then ln -s "$client_modules" "$scratch/node_modules"; fi
 find_python || true
 
 run_all() { # SCHEME [--insecure]
     local url="$1://127.0.0.1:$server_port" secure=${2:-}
     check "imesli, $1" "$imesli" transcribe --server "$url" ${secure:+"$secure"} "$audio"
+    # shellcheck disable=SC2016 # For the inner shell.
+    check "imesli, $1, live" bash -c 'cat "$0" | "$@"' "$audio" \
+        "$imesli" transcribe --server "$url" ${secure:+"$secure"} --live -
     if [ -n "$client_python" ]; then
         check "Python, $1" "$client_python" tools/clients/transcribe.py ${secure:+"$secure"} "$url" "$audio"
+        check "Python, $1, live" "$client_python" tools/clients/live.py ${secure:+"$secure"} "$url" "$audio"
     else
-        skip "the Python client ($1): no Python with websockets (pip install websockets)"
+        skip "the Python clients ($1): no Python with websockets (pip install websockets)"
     fi
     if [ -n "$client_modules" ] || { [ -z "$secure" ] && has_own_websocket; }; then
         check "JavaScript, $1" node "$scratch/transcribe.mjs" ${secure:+"$secure"} "$url" "$audio"
+        check "JavaScript, $1, live" node "$scratch/live.mjs" ${secure:+"$secure"} "$url" "$audio"
     else
-        skip "the JavaScript client ($1): no Node with a WebSocket (npm install ws)"
+        skip "the JavaScript clients ($1): no Node with a WebSocket (npm install ws)"
     fi
 }
 
@@ -78,5 +83,5 @@ start_server "$imesli" --checkpoint "$checkpoint" --tls-self-signed
 run_all wss --insecure
 if [ -n "$client_python" ]; then check_readme python "$scratch/readme.py" "$client_python"; fi
 if [ -n "$client_modules" ]; then check_readme js "$scratch/readme.mjs" node; fi
-if [ $skipped != 0 ]; then printf 'SKIPPED: %d of 6 checks of clients, and those of the README\n' $skipped >&2; fi
+if [ $skipped != 0 ]; then printf 'SKIPPED: %d of 12 checks of clients, and those of the README\n' $skipped >&2; fi
 exit $failed

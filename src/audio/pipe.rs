@@ -78,7 +78,7 @@ fn with_len(format: &Format, len: u32) -> Head {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)] // A test may fail by panicking.
+    #![allow(clippy::indexing_slicing, clippy::unwrap_used)] // A test may fail by panicking.
     use super::*;
 
     /// The head of arecord's and others' files, with more chunks before the audio.

@@ -18,16 +18,16 @@ pub struct LiveArgs {
     #[arg(long, value_name = "FILE or -", conflicts_with_all = ["files", "output_dir"])]
     pub live: Option<PathBuf>,
     /// Samples in a second. A WAV file's own rate and channels come before these options.
-    #[arg(long, value_name = "HZ", requires = "live", default_value_t = 16_000, value_parser = value_parser!(u32).range(1_000..=384_000))]
+    #[arg(long, value_name = "HZ", conflicts_with = "files", default_value_t = 16_000, value_parser = value_parser!(u32).range(1_000..=384_000))]
     pub rate: u32,
     /// Channels, interleaved; they are mixed.
-    #[arg(long, value_name = "N", requires = "live", default_value_t = 1, value_parser = value_parser!(u8).range(1..=8))]
+    #[arg(long, value_name = "N", conflicts_with = "files", default_value_t = 1, value_parser = value_parser!(u8).range(1..=8))]
     pub channels: u8,
     /// How the samples are written.
-    #[arg(long, requires = "live", value_enum, default_value_t)]
+    #[arg(long, conflicts_with = "files", value_enum, default_value_t)]
     pub encoding: Encoding,
     /// Silence that ends a phrase, 200 to 5000 [default: the server's, 700].
-    #[arg(long, value_name = "MS", requires = "live", value_parser = value_parser!(u32).range(200..=5_000))]
+    #[arg(long, value_name = "MS", conflicts_with = "files", value_parser = value_parser!(u32).range(200..=5_000))]
     pub silence_ms: Option<u32>,
 }
 

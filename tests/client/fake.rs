@@ -18,6 +18,8 @@ use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 
 /// No step of a test takes longer, unless something is wrong.
 const LONG: Duration = Duration::from_secs(60);
+/// Who does nothing for so long is waiting.
+const SHORT: Duration = Duration::from_millis(500);
 
 pub(super) trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
@@ -108,6 +110,31 @@ impl Peer<'_> {
         let mut error = json!({"type": "error", "code": code, "message": message, "timestamp": ""});
         error.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         self.send(&error);
+    }
+
+    /// So many bytes of audio, in frames of any size.
+    pub(super) fn audio(&mut self, size: usize) -> Vec<u8> {
+        let mut audio = Vec::new();
+        while audio.len() < size {
+            match wait(self.runtime, self.socket.next()).expect("audio").unwrap() {
+                Message::Binary(bytes) => audio.extend_from_slice(&bytes),
+                other => assert!(!other.is_text(), "{} of {size} bytes, then {other}", audio.len()),
+            }
+        }
+        assert_eq!(audio.len(), size);
+        audio
+    }
+
+    /// Sees that the client waits.
+    pub(super) fn nothing(&mut self) {
+        let socket = &mut self.socket;
+        let next = self.runtime.block_on(async { tokio::time::timeout(SHORT, socket.next()).await });
+        assert!(next.is_err(), "the client does not wait: {next:?}");
+    }
+
+    /// Waits until the client has gone, with a goodbye or without.
+    pub(super) fn dropped(mut self) {
+        while let Some(Ok(_)) = wait(self.runtime, self.socket.next()) {}
     }
 
     /// Waits for the client's goodbye.

@@ -1,6 +1,7 @@
 //! `imesli transcribe --server` against a server that plays by a script.
 
 mod fake;
+mod live;
 mod real;
 
 use std::collections::BTreeMap;

@@ -1,7 +1,8 @@
 //! The same against the real server: the program on both sides.
 
 use std::io::{BufRead, BufReader, Read};
-use std::process::{Child, Command, Stdio};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::process::{Child, Command, Output, Stdio};
 
 use imesli::checkpoint::QuantType;
 use serde_json::Value;
@@ -138,4 +139,59 @@ fn what_the_server_refuses_has_its_code() {
     assert!(log.contains("Cargo.toml: the server says AUDIO_LOAD_ERROR"), "{log}");
     assert!(log.contains("the server says PAYLOAD_TOO_LARGE"), "{log}");
     assert_eq!((output.status.code(), text(&output.stdout)), (Some(1), String::new()));
+}
+
+/// The program on a file as if it were being recorded.
+fn live(server: &str, path: &str, arguments: &[&str]) -> Output {
+    transcribe(server, &[arguments, &["--live"], &[path]].concat())
+}
+
+#[test]
+fn live_audio_has_the_words_of_its_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(&["--tls-self-signed", "--certs-dir", folder.path().to_str().unwrap()]);
+    let (path, said) = SAID[2];
+    let output = live(&server.url, path, &["--insecure", "--format", "json"]);
+    assert_eq!((text(&output.stderr), output.status.code()), (String::new(), Some(0)));
+    let lines: Vec<Value> = text(&output.stdout).lines().map(|line| json(line.as_bytes())).collect();
+    let committed = |line: &Value| line["committed"].as_str().map(str::to_owned);
+    assert_eq!(lines.iter().filter_map(committed).collect::<String>(), said);
+    let last = lines.last().unwrap();
+    assert_eq!((&last["type"], &last["text"]), (&Value::from("transcription"), &Value::from(said)));
+    let segments: Vec<&Value> = lines.iter().filter(|line| line["type"] == "segment").collect();
+    assert_eq!(segments.len(), last["segments"].as_array().unwrap().len());
+
+    let refused = live(&server.url, path, &["--insecure", "--language", "xx"]);
+    assert!(text(&refused.stderr).contains("STREAM_START_ERROR"), "{}", text(&refused.stderr));
+    assert_eq!(refused.status.code(), Some(1));
+}
+
+#[test]
+fn live_audio_goes_on_after_a_cut() {
+    let server = Server::start(&[]);
+    let (path, said) = SAID[2];
+    let size = std::fs::metadata(root(path)).unwrap().len();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("ws://{}", listener.local_addr().unwrap());
+    let address = server.url.trim_start_matches("ws://").to_owned();
+    // Lets half of the audio through, then hangs up; the next connection is let through.
+    std::thread::spawn(move || {
+        for most in [size / 2, u64::MAX] {
+            let (client, _) = listener.accept().unwrap();
+            let server = TcpStream::connect(&address).unwrap();
+            let (mut to_client, mut from_server) = (client.try_clone().unwrap(), server.try_clone().unwrap());
+            let back = std::thread::spawn(move || std::io::copy(&mut from_server, &mut to_client));
+            let _ = std::io::copy(&mut (&client).take(most), &mut &server);
+            if most == u64::MAX {
+                let _ = server.shutdown(Shutdown::Write);
+            } else {
+                let _ = (client.shutdown(Shutdown::Both), server.shutdown(Shutdown::Both));
+            }
+            let _ = back.join();
+        }
+    });
+    let output = live(&url, path, &[]);
+    assert_eq!(text(&output.stderr).matches("trying again").count(), 1, "{}", text(&output.stderr));
+    assert_eq!(text(&output.stdout).split_whitespace().collect::<Vec<_>>().join(" "), said);
+    assert_eq!(output.status.code(), Some(0));
 }

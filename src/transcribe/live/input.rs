@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Read};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::thread::JoinHandle;
 
 use tokio::sync::{mpsc, oneshot};
@@ -57,7 +57,7 @@ impl Reader {
 }
 
 fn read(
-    path: &PathBuf,
+    path: &Path,
     raw: Sound,
     tell: oneshot::Sender<io::Result<Sound>>,
     audio: &mpsc::Sender<Vec<u8>>,

@@ -79,6 +79,11 @@ impl<W: Write> Page<W> {
         self.out.flush()
     }
 
+    /// Makes way for what somebody else writes on the terminal.
+    pub(super) fn make_way(&mut self) -> io::Result<()> {
+        if self.width.is_some() { self.end_line() } else { Ok(()) }
+    }
+
     fn clear(&mut self) -> io::Result<()> {
         if std::mem::take(&mut self.drawn) {
             self.out.write_all(b"\x1b[J")?;

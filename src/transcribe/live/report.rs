@@ -45,7 +45,7 @@ enum Message<'a> {
         #[serde(flatten)]
         segment: AnswerSegment,
     },
-    Transcription(Line<'a>),
+    Transcription(&'a Line<'a>),
 }
 
 impl<'a, W: Write> Report<'a, W> {
@@ -73,12 +73,12 @@ impl<'a, W: Write> Report<'a, W> {
             Event::Text(text) => self.text(&text),
             Event::Segment(index, segment) => self.segment(index, segment),
             Event::Broken(error) => {
-                self.end_line()?;
+                self.make_way()?;
                 tracing::warn!("{}: {error}; trying again", self.name);
                 Ok(())
             }
             Event::Behind => {
-                self.end_line()?;
+                self.make_way()?;
                 tracing::warn!("{}: the server is a minute behind, and the recorder has to wait", self.name);
                 Ok(())
             }
@@ -118,6 +118,15 @@ impl<'a, W: Write> Report<'a, W> {
         }
     }
 
+    /// The log is about to be written to.
+    fn make_way(&mut self) -> io::Result<()> {
+        match &mut self.way {
+            Way::Text(page) => page.make_way(),
+            Way::Subtitles { page: Some(page), .. } => page.make_way(),
+            Way::Subtitles { page: None, .. } | Way::Json(_) => Ok(()),
+        }
+    }
+
     /// Where text grows, what comes next begins a line.
     fn end_line(&mut self) -> io::Result<()> {
         match &mut self.way {
@@ -136,7 +145,7 @@ impl<'a, W: Write> Report<'a, W> {
         let line = Line::remote(self.name, answer);
         match self.way {
             Way::Text(_) => Ok(()),
-            Way::Json(out) => Ok(json(out, &Message::Transcription(line))?),
+            Way::Json(out) => Ok(json(out, &Message::Transcription(&line))?),
             Way::Subtitles { out, .. } => line.render(out, self.output, true),
         }
     }
