@@ -21,7 +21,7 @@ import numpy as np
 import soundfile
 import websockets
 
-RATE = 8000  # of the clips
+RATE = 16000  # twice that of the clips
 PIECE = RATE // 10
 NAMES = "zero one two three four five six seven eight nine".split()
 
@@ -34,8 +34,9 @@ def load_clips(folder):
         if not 2 <= int(index) <= 4:
             continue
         x, rate = soundfile.read(path, dtype="float32")
-        assert rate == RATE, path
-        level = np.sqrt(np.convolve(x * x, np.ones(80) / 80, "same"))
+        assert 2 * rate == RATE, path
+        x = 2 * np.fft.irfft(np.fft.rfft(x), 2 * len(x)).astype(np.float32)
+        level = np.sqrt(np.convolve(x * x, np.ones(160) / 160, "same"))
         loud = np.nonzero(level > level.max() * 0.01)[0]
         x = x[loud[0]:loud[-1] + 1]
         clips.setdefault(speaker, {}).setdefault(int(digit), []).append(x / np.abs(x).max() * 0.7)

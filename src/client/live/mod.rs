@@ -25,9 +25,9 @@ use super::{Address, Error, RETRIES, pause};
 
 /// Seconds of audio that are sent before the server says that it has them.
 const UNACKNOWLEDGED: f64 = 30.0;
-/// Seconds of audio that are sent before the server has looked at them. It gives a stream up at 60 s, and looks at
-/// phrases of up to 28 s at once.
-const UNHEARD: f64 = 40.0;
+/// Seconds of audio that are sent behind the start of a phrase that is not complete. The server gives a stream up when it
+/// is 60 s, and a phrase can be 28 s long.
+const INCOMPLETE: f64 = 40.0;
 
 /// Live audio, and what a server is asked to do with it.
 #[derive(Debug, Clone)]
@@ -133,7 +133,7 @@ impl Live {
         progress.connect();
         let mut given_up = None;
         let ending = loop {
-            let limit = self.limit(intake.tail.start(), progress.end());
+            let limit = self.limit(intake.tail.start(), progress.waiting());
             let audio_waits = intake.tail.is_waiting(limit);
             let stop_waits = intake.has_ended() && intake.tail.is_sent();
             let wants = progress.takes_audio() && (audio_waits || stop_waits) && given_up.is_none();
@@ -180,10 +180,10 @@ impl Live {
     }
 
     /// The sample up to which may be sent.
-    fn limit(&self, received: u64, heard: f64) -> u64 {
+    fn limit(&self, received: u64, waiting: f64) -> u64 {
         let rate = f64::from(self.sound.rate);
         let unacknowledged = received.saturating_add((UNACKNOWLEDGED * rate) as u64);
-        unacknowledged.min(((heard + UNHEARD) * rate) as u64)
+        unacknowledged.min(((waiting + INCOMPLETE) * rate) as u64)
     }
 }
 

@@ -27,8 +27,8 @@ pub(super) struct Progress {
     committed: String,
     /// How many segments there were.
     segments: u64,
-    /// Up to where audio was looked at, in seconds.
-    end: f64,
+    /// Where the first phrase begins that is not complete, in seconds: audio from there on waits, for the server.
+    waiting: f64,
     /// Why the server takes no more audio.
     cut: Option<String>,
 }
@@ -52,8 +52,8 @@ impl Progress {
         self.segments
     }
 
-    pub(super) fn end(&self) -> f64 {
-        self.end
+    pub(super) fn waiting(&self) -> f64 {
+        self.waiting
     }
 
     /// Begins anew with another connection.
@@ -92,7 +92,7 @@ impl Progress {
             }
             Incoming::Partial(partial) if partial.stream_id == self.id => {
                 tail.forget(partial.received_samples);
-                self.end = self.end.max(partial.end);
+                self.waiting = self.waiting.max(partial.start);
                 show(Event::Text(self.text(partial))).map_err(Error::Output)?;
             }
             Incoming::Segment { stream_id, index, segment }
@@ -146,7 +146,7 @@ impl Progress {
         show: &mut impl FnMut(Event<'_>) -> io::Result<()>,
     ) -> Result<Ending, Error> {
         if self.committed != answer.text {
-            let end = answer.duration.unwrap_or(self.end);
+            let end = answer.duration.unwrap_or(self.waiting);
             let last = Partial {
                 stream_id: self.id.clone(),
                 committed: answer.text.clone(),
