@@ -5,8 +5,8 @@
     live_hours.py --pid PID [--hours 4] [--ahead 40] [--flat 5] [--most-errors 100] [--insecure]
         ws://127.0.0.1:16391 ../shared/data/fsdd
 
-The audio is strings of digits of many speakers with pauses, as in measure_live.py. No more is sent than --ahead seconds
-behind the start of a phrase that is not complete: the server gives a stream up when that is 60 s. --pid is the server's, whose resident memory is
+The audio is strings of digits of many speakers with pauses, as in measure_live.py. No more is sent than --ahead
+seconds behind the start of a phrase that is not complete: the server gives a stream up when that is 60 s. --pid is the server's, whose resident memory is
 read at every minute of audio (Linux). Exits with 1 when that is more than --flat percent above what it was after ten
 minutes, when the texts that were committed are not the transcription, or with more than --most-errors percent of words
 wrong. Of the default server, four hours are the longest stream.

@@ -239,7 +239,8 @@ def table(args, f, seconds, used, all_words):
     spread("committed, first word of a stream", f.first)
     spread("first shown in the form that stays", f.volatile)
     spread("`transcription`, after `stream_stop`", f.stop)
-    print(f"| words that may change taken back | {f.taken_back / max(f.shown, 1):.1%} ({f.taken_back} of {f.shown}) | | |")
+    share = f"{f.taken_back / max(f.shown, 1):.1%} ({f.taken_back} of {f.shown})"
+    print(f"| words that may change taken back | {share} | | |")
     if used is not None:
         print(f"| processor seconds for a second of audio | {used / seconds:.2f} | | |")
     print(f"| word errors, live | {f.live_errors / max(f.said, 1):.2%} ({f.live_errors} of {f.said}) | | |")
