@@ -99,6 +99,8 @@ fn options(vocabulary: &Vocabulary, beams: usize, tokens: usize) -> DecodeOption
         task: Task::Transcribe,
         timestamps: None,
         prompt: Vec::new(),
+        prefix: Vec::new(),
+        audio_context: imesli::asr::audio_context::AudioContext::Full,
         suppress: vec![special.end_of_text],
         begin_suppress: Vec::new(),
         search: SearchOptions { beams, max_new_tokens: tokens, ..SearchOptions::default() },

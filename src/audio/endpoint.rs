@@ -140,6 +140,8 @@ impl Endpoint {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::single_range_in_vec_init, reason = "lists of ranges are what is compared")]
+
     use std::ops::Range;
 
     use super::*;

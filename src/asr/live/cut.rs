@@ -31,14 +31,14 @@ pub(super) fn place(vocabulary: &Vocabulary, said: &[Said], committed: usize, ra
         let right = said.get(behind).map_or(length, |said| said.time.start).max(left);
         Some((behind, right - left, left.midpoint(right)))
     };
-    let gaps =
+    let mut gaps =
         (committed.max(1)..said.len()).filter(|behind| ends.get(*behind) == Some(&true)).filter_map(gap);
     let is_late = |(_, width, middle): &(usize, f64, f64)| {
         middle - width / 2.0 >= length * LAST && middle + width / 2.0 <= length - UNSURE
     };
     // Of gaps that are alike, the last: less is heard twice.
     let widest = gaps.clone().filter(is_late).max_by(|a, b| a.1.total_cmp(&b.1).then(a.2.total_cmp(&b.2)));
-    match widest.or_else(|| gaps.last()).or_else(|| gap(committed)) {
+    match widest.or_else(|| gaps.next_back()).or_else(|| gap(committed)) {
         Some((tokens, _, middle)) => {
             let samples = (middle * f64::from(SAMPLE_RATE)) as usize;
             Place { samples: samples.clamp(1, range.len()), tokens }

@@ -83,6 +83,8 @@ pub(super) struct Stream {
     pub(super) last_partial: usize,
     pub(super) cost: usize,
     last_update: usize,
+    /// Where the audio ended that was heard last.
+    looked: usize,
 }
 
 impl Stream {
@@ -117,6 +119,7 @@ impl Stream {
             last_partial: 0,
             cost: 0,
             last_update: 0,
+            looked: 0,
         }
     }
 
@@ -201,6 +204,7 @@ impl Stream {
             self.cost = meanwhile;
         }
         let Some(done) = done else { return };
+        self.looked = self.looked.max(range.end);
         let all = self.phrase.all(&self.vocabulary, &done.heard);
         if let (Language::Detect, Some(token)) = (self.decode.language, done.heard.language) {
             self.report.language(&self.vocabulary, &done.heard);
@@ -298,7 +302,7 @@ impl Stream {
             Some(start) => (seconds(start), seconds(start) + self.phrase.committed_end()),
             None => (seconds(end), seconds(end)),
         };
-        let end = seconds(self.last_partial.max(self.settled()).min(end));
+        let end = seconds(self.looked.max(self.settled()).min(end));
         self.report.updates.push(Update::Text {
             committed,
             volatile,

@@ -177,8 +177,7 @@ fn play(options: LiveOptions, speech: &Speech, frames: &[usize], late: &[usize],
     let mut running: Option<(Task, usize, usize)> = None;
     let mut late = late.iter().cycle();
     let mut rest = speech.samples.as_slice();
-    let mut count = 0;
-    for size in frames.iter().cycle() {
+    for (count, size) in frames.iter().cycle().enumerate() {
         let (now, later) = rest.split_at(rest.len().min((size * RATE / 1000).max(1)));
         rest = later;
         stream.push(now);
@@ -188,7 +187,6 @@ fn play(options: LiveOptions, speech: &Speech, frames: &[usize], late: &[usize],
         if rest.is_empty() {
             stream.stop();
         }
-        count += 1;
         loop {
             if let Some(task) = stream.next() {
                 run.partials += usize::from(task.urgency == Urgency::Partial);
