@@ -46,12 +46,8 @@ pub enum Outcome {
 /// When `out` can't be written.
 pub fn run(args: &TranscribeArgs, out: &mut impl Write) -> anyhow::Result<Outcome> {
     if let Some(path) = &args.live.live {
-        let Some(server) = &args.server else {
-            tracing::error!("--live needs a server for now: --server ws://HOST:PORT or wss://HOST:PORT");
-            return Ok(Outcome::WrongArguments);
-        };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        return runtime.context("starting the runtime")?.block_on(live::run(path, server, args, out));
+        return runtime.context("starting the runtime")?.block_on(live::run(path, args, out));
     }
     if let Err(error) = check_output(args) {
         tracing::error!("{error:#}");

@@ -13,7 +13,7 @@ pub struct LiveArgs {
     /// Audio as it is recorded, from this file or pipe, or - for standard input, e.g. of `arecord` or `ffmpeg`: raw
     /// samples, or WAV. Its text is written as it grows, a line for each phrase; where standard output is a terminal,
     /// what may still change is shown dim behind it. Ctrl-C ends the recording and waits for the rest, a second one
-    /// leaves at once. Needs --server. For recordings that are complete give FILE instead, which is faster and knows
+    /// leaves at once. For recordings that are complete give FILE instead, which is faster and knows
     /// more context.
     #[arg(long, value_name = "FILE or -", conflicts_with_all = ["files", "output_dir"])]
     pub live: Option<PathBuf>,

@@ -5,11 +5,13 @@ use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Output, Stdio};
 use std::thread;
 
+use imesli::checkpoint::QuantType;
 use serde_json::{Value, json};
 
 use super::fake::{Fake, Peer};
 use super::{SMALL, bytes, file, text};
-use crate::support::root;
+use crate::asr::SAID;
+use crate::support::{demo, root};
 
 /// The program, and what is spoken into it.
 struct Speaker {
@@ -340,15 +342,29 @@ fn ctrl_c_ends_the_audio_and_a_second_one_the_program() {
 }
 
 #[test]
-fn live_audio_needs_a_server_and_a_server_that_is_there() {
-    let local = Command::new(env!("CARGO_BIN_EXE_imesli"))
-        .args(["transcribe", "--live", "-"])
-        .env_remove("IMESLI_SERVER")
-        .output()
-        .unwrap();
-    assert!(text(&local.stderr).contains("--server"), "{}", text(&local.stderr));
-    assert_eq!(local.status.code(), Some(2));
+fn without_a_server_the_model_is_in_the_same_process() {
+    let local = |checkpoint: &Path, file: &Path| {
+        Command::new(env!("CARGO_BIN_EXE_imesli"))
+            .args(["transcribe", "--log-level", "error", "--checkpoint"])
+            .arg(checkpoint)
+            .arg("--live")
+            .arg(file)
+            .env_remove("IMESLI_SERVER")
+            .env("IMESLI_THREADS", "1")
+            .output()
+            .unwrap()
+    };
+    let (file, said) = SAID[1];
+    let output = local(&demo(QuantType::Q8_0), &root(file));
+    assert_eq!(text(&output.stdout).trim(), said, "{}", text(&output.stderr));
+    assert_eq!(output.status.code(), Some(0));
+    let output = local(Path::new("/nowhere"), &root(file));
+    assert!(text(&output.stderr).contains("/nowhere"), "{}", text(&output.stderr));
+    assert_eq!(output.status.code(), Some(2));
+}
 
+#[test]
+fn a_server_has_to_be_there() {
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let output = Speaker::start(&format!("ws://127.0.0.1:{port}"), &["-"]).end();
     let log = text(&output.stderr);

@@ -3,9 +3,10 @@
 //! - `input`: the thread that reads the audio.
 //! - `report`: what becomes of the text, by format; `page`: how it grows on a terminal or in a pipe.
 //!
-//! Whoever finds the text speaks in [`Event`]s; today that is a server.
+//! - `local`: what finds the text where no server is named.
 
 mod input;
+mod local;
 mod page;
 mod report;
 
@@ -21,17 +22,27 @@ use super::{Outcome, remote_options};
 use crate::client::live::{Ending, Event, Live};
 use crate::client::{Address, Error};
 use crate::config::TranscribeArgs;
+use crate::load;
 
 /// A signal that comes so soon after the first is the same wish: some tools send it to a process and to its group.
 const ONE_WISH: Duration = Duration::from_millis(500);
 
-/// Sends live audio to a server and writes its text.
-pub(super) async fn run(
-    path: &Path,
-    server: &Address,
-    args: &TranscribeArgs,
-    out: &mut impl Write,
-) -> anyhow::Result<Outcome> {
+/// Sends live audio to a server, or to one of our own, and writes its text.
+pub(super) async fn run(path: &Path, args: &TranscribeArgs, out: &mut impl Write) -> anyhow::Result<Outcome> {
+    let own;
+    let server = match &args.server {
+        Some(server) => server,
+        None => match load::transcriber(&args.model, 1) {
+            Ok(transcriber) => {
+                own = local::start(transcriber, args).await?;
+                &own
+            }
+            Err(error) => {
+                tracing::error!("{error:#}");
+                return Ok(Outcome::UnusableCheckpoint);
+            }
+        },
+    };
     let (stop, stopped) = oneshot::channel();
     let work = transcribe(path, server, args, out, async {
         // Nobody drops the other end before this is done.
