@@ -7,7 +7,7 @@ use axum::Router;
 use axum::extract::ws::WebSocketUpgrade;
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::{Extension, State};
-use axum::http::{HeaderMap, Method, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
@@ -18,6 +18,7 @@ use tokio::time::timeout;
 
 use super::budget::Budget;
 use super::limits::Limits;
+use super::page;
 use super::session;
 use super::socket::{Connection, Socket, Stream};
 use super::streams::Streams;
@@ -167,35 +168,40 @@ fn app(shared: &Arc<Shared>) -> Router {
     Router::new().fallback(any_path).with_state(Arc::clone(shared))
 }
 
-/// The upgrade on every path, as the Python server had it; to a browser, a word about what this is.
+/// The upgrade on every path, as the Python server had it; to a browser, the page.
 async fn any_path(
     State(shared): State<Arc<Shared>>,
     Extension(connection): Extension<Arc<Connection>>,
     method: Method,
+    uri: Uri,
     headers: HeaderMap,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Response {
     connection.ask();
-    let (status, text) = match upgrade {
+    let mut response = match upgrade {
         _ if connection.refused => {
-            (StatusCode::SERVICE_UNAVAILABLE, "OVERLOADED: too many connections; try again later\n")
+            let text = "OVERLOADED: too many connections; try again later\n";
+            (StatusCode::SERVICE_UNAVAILABLE, text).into_response()
         }
         Ok(upgrade) => return upgraded(upgrade, shared, connection, &headers),
         Err(_) if headers.contains_key(header::UPGRADE) => {
-            (StatusCode::BAD_REQUEST, "this is no WebSocket handshake of version 13\n")
+            (StatusCode::BAD_REQUEST, "this is no WebSocket handshake of version 13\n").into_response()
         }
-        Err(_) if matches!(method, Method::GET | Method::HEAD) => (StatusCode::OK, ABOUT),
-        Err(_) => (StatusCode::METHOD_NOT_ALLOWED, "only GET is known here\n"),
+        Err(_) if matches!(method, Method::GET | Method::HEAD) => page::answer(uri.path(), &headers)
+            .unwrap_or_else(|| (StatusCode::NOT_FOUND, ABOUT).into_response()),
+        Err(_) => (StatusCode::METHOD_NOT_ALLOWED, "only GET is known here\n").into_response(),
     };
-    // Nothing else is to be had here: an open connection would only take a place.
-    (status, [(header::CONNECTION, "close")], text).into_response()
+    // An open connection would take a place, and wait for a request that may never come.
+    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    response
 }
 
 const ABOUT: &str = concat!(
     "imesli ",
     env!("CARGO_PKG_VERSION"),
     ": a speech-to-text server.\n\
-     Connect by WebSocket (ws:// or wss://) to this address and send JSON messages, e.g.\n\
+     There is a page for people at /, and nothing at this path.\n\
+     Programs connect by WebSocket (ws:// or wss://) to this address and send JSON messages, e.g.\n\
      {\"type\": \"audio\", \"audio_data\": \"<a whole audio file in base64>\"}\n"
 );
 

@@ -7,6 +7,7 @@
 //!   all share. What both say goes through the `outbox`.
 //! - `live`: the live audio of a connection; `streams`: all streams, which outlive connections; `forward`: what a client
 //!   gets of one.
+//! - `page`: what a browser is shown, the files of `src/page`.
 //! - `upload`: files that come in chunks; `spool` holds their bytes.
 //! - [`limits`] and `budget`: the bounds of all of it. `failure`: errors get their codes.
 
@@ -21,6 +22,7 @@ mod lane;
 pub mod limits;
 mod live;
 mod outbox;
+mod page;
 mod parse;
 pub mod protocol;
 mod request;

@@ -4,6 +4,7 @@ mod codes;
 mod limits;
 mod live;
 mod order;
+mod page;
 mod program;
 mod recorded;
 mod shutdown;

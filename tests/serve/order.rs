@@ -242,7 +242,7 @@ async fn every_path_is_a_door_and_a_browser_is_told_what_this_is() {
         assert_eq!(client.state().await, "ready", "{path}");
     }
     let text = get(&server, "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await;
-    assert!(text.starts_with("HTTP/1.1 200") && text.contains("speech-to-text"), "{text}");
+    assert!(text.starts_with("HTTP/1.1 200") && text.contains("<title>imesli</title>"), "{text}");
     let text = get(&server, "POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await;
     assert!(text.starts_with("HTTP/1.1 405"), "{text}");
     let half = "GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: close\r\n\r\n";
