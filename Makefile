@@ -43,6 +43,7 @@ test: setup-test whisper
 	RUSTDOCFLAGS="-D warnings" cargo doc $(FLAGS) --no-deps --document-private-items
 	cargo test $(FLAGS)
 	@tools/check-clients.sh "$(TARGET_DIR)/release/imesli" checkpoint
+	@tools/check-page.sh "$(TARGET_DIR)/release/imesli" checkpoint
 
 setup:
 	@tools/setup.sh

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what a build needs and this machine lacks: cmake and a C++ compiler (whisper.cpp), perl and
 # make (OpenSSL, on Linux). With --test also rustfmt, clippy, and what the example clients need: a WebSocket
-# for Python and one for Node. Says nothing when all is there.
+# for Python and one for Node; and on Debian a Chromium to try the page in. Says nothing when all is there.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -101,9 +101,16 @@ install_clients() {
         # Debian's npm would bring hundreds of packages; its node-ws brings a few.
         if has apt-get && ! has npm; then packages+=(nodejs node-ws); else node_from_npm || true; fi
     fi
+    # Ubuntu's package of this name is a snap, which does not run everywhere; there, an installed one is used.
+    if ! find_chromium && has apt-get && grep -q '^ID=debian' /etc/os-release; then packages+=(chromium); fi
     if [ ${#packages[@]} != 0 ]; then apt_install "${packages[@]}" || true; fi
+    # What looks for obstacles on the page; without it, the check looks for some of them by itself.
+    if has npm && [ -d "$client_folder/node_modules/ws" ] && [ ! -d "$client_folder/node_modules/axe-core" ]; then
+        node_from_npm || true
+    fi
     find_python || echo "imesli: no websockets for Python could be installed; that example is not tried out" >&2
     find_ws || echo "imesli: no ws for Node could be installed; that example is not tried out" >&2
+    find_chromium || echo "imesli: there is no Chromium; the page is not tried out" >&2
 }
 
 python_from_pip() {
@@ -113,8 +120,9 @@ python_from_pip() {
 
 node_from_npm() {
     if ! has npm && has brew; then brew install --quiet node; fi
-    echo "imesli: installing ws into $client_folder" >&2
-    npm install --prefix "$client_folder" --no-save --no-audit --no-fund --loglevel=error ws >/dev/null
+    echo "imesli: installing ws and axe-core into $client_folder" >&2
+    # Together: npm removes what it is not told of.
+    npm install --prefix "$client_folder" --no-save --no-audit --no-fund --loglevel=error ws axe-core >/dev/null
 }
 
 case "$(uname -s)" in

@@ -1,5 +1,5 @@
 # Sourced by what runs the example clients, and by what installs what they need.
-client_folder=${CARGO_TARGET_DIR:-target}/clients client_python='' client_modules=''
+client_folder=${CARGO_TARGET_DIR:-target}/clients client_python='' client_modules='' client_browser=''
 
 # Sets client_python to a Python that has websockets.
 find_python() {
@@ -28,3 +28,15 @@ find_ws() {
 
 # Node 22 and later need no package for ws://; accepting a self-signed certificate takes one.
 has_own_websocket() { node -e 'process.exit(globalThis.WebSocket ? 0 : 1)' 2>/dev/null; }
+
+# Sets client_browser to a Chromium.
+find_chromium() {
+    local program
+    for program in "${CHROMIUM:-chromium}" chromium-browser google-chrome; do
+        if command -v "$program" >/dev/null 2>&1; then
+            client_browser=$program
+            return
+        fi
+    done
+    return 1
+}
