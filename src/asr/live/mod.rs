@@ -115,8 +115,6 @@ pub enum Update {
 struct Hearing {
     result: oneshot::Receiver<Result<Done>>,
     cancel: Cancel,
-    /// Samples that had come when it began.
-    received: usize,
 }
 
 impl Drop for Hearing {
@@ -157,7 +155,7 @@ impl Transcriber {
             }
             if let Some(task) = task {
                 // A partial that is still being heard gives way.
-                hearing = Some(self.hear(task, stream.received()));
+                hearing = Some(self.hear(task));
             }
             tokio::select! {
                 message = input.recv(), if !stream.is_stopped() => match message {
@@ -172,16 +170,16 @@ impl Transcriber {
                     None => return Err(Error::Cancelled),
                 },
                 done = wait(&mut hearing), if hearing.is_some() => {
-                    let meanwhile = stream.received() - hearing.take().map_or(0, |hearing| hearing.received);
+                    hearing = None;
                     match done {
                         Ok(done) => {
                             failures = 0;
-                            stream.heard(Some(done), meanwhile);
+                            stream.heard(Some(done));
                         }
                         // Once more, on a state made anew; then it is no accident.
                         Err(Error::Internal { .. }) if failures == 0 => {
                             failures += 1;
-                            stream.heard(None, meanwhile);
+                            stream.heard(None);
                         }
                         Err(error) => return Err(error),
                     }
@@ -210,7 +208,7 @@ impl Transcriber {
         Ok(Stream::new(Arc::clone(&self.vocabulary), options, decode, ears))
     }
 
-    fn hear(&self, task: Task, received: usize) -> Hearing {
+    fn hear(&self, task: Task) -> Hearing {
         let cancel = Cancel::default();
         let range: Range<usize> = 0..task.samples.len();
         let result = self.pool.submit(Job {
@@ -221,7 +219,7 @@ impl Transcriber {
             permit: None,
             urgency: task.urgency,
         });
-        Hearing { result, cancel, received }
+        Hearing { result, cancel }
     }
 }
 

@@ -67,7 +67,7 @@ impl Stream {
     fn early(&self, open: OpenPhrase) -> Option<Kind> {
         let end = self.endpoint.heard();
         let new = end.saturating_sub(self.last_partial);
-        let rest = (self.cost as f64 * REST) as usize;
+        let rest = (self.cost.as_secs_f64() * REST * f64::from(SAMPLE_RATE)) as usize;
         let is_known = self.guess.as_ref().is_some_and(|guess| guess.voice_end == open.voice_end);
         if !self.options.partials || is_known || new < rest {
             None

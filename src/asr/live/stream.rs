@@ -8,6 +8,7 @@
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::phrase::{Phrase, Said};
 use super::recent::Recent;
@@ -26,6 +27,8 @@ const RATE: usize = SAMPLE_RATE as usize;
 const UNSURE: f64 = 0.2;
 /// … unless nobody has spoken for so long: 0.25 s. Then the phrase may be over.
 pub(super) const SURE_SILENCE: usize = RATE / 4;
+/// Who was so far behind, and is not any more, says so: 1 s.
+const CAUGHT_UP: usize = RATE;
 /// Something is said at least this often, even when there is nothing new: 5 s.
 const HEARTBEAT: usize = 5 * RATE;
 
@@ -79,9 +82,10 @@ pub(super) struct Stream {
     /// No more audio comes.
     stopped: bool,
     report: Report,
-    /// Where the audio of the last partial ended, and how many samples came while it was heard.
+    /// Where the audio of the last partial ended.
     pub(super) last_partial: usize,
-    pub(super) cost: usize,
+    /// How long the last window took, the time in the queue included.
+    pub(super) cost: Duration,
     last_update: usize,
     /// Where the audio ended that was heard last.
     looked: usize,
@@ -117,7 +121,7 @@ impl Stream {
             stopped: false,
             report,
             last_partial: 0,
-            cost: 0,
+            cost: Duration::ZERO,
             last_update: 0,
             looked: 0,
         }
@@ -197,13 +201,13 @@ impl Stream {
     }
 
     /// Takes what was heard in the last task; `None` where it failed and is to be done again.
-    pub(super) fn heard(&mut self, done: Option<Done>, meanwhile: usize) {
+    pub(super) fn heard(&mut self, done: Option<Done>) {
         let Some(Running { kind, range, voice_end }) = self.running.take() else { return };
         if matches!(kind, Kind::Partial | Kind::Guess) {
             self.last_partial = range.end;
-            self.cost = meanwhile;
         }
         let Some(done) = done else { return };
+        self.cost = done.queued + done.heard.encode + done.heard.decode + done.heard.align;
         self.looked = self.looked.max(range.end);
         let all = self.phrase.all(&self.vocabulary, &done.heard);
         if let (Language::Detect, Some(token)) = (self.decode.language, done.heard.language) {
@@ -241,6 +245,13 @@ impl Stream {
         self.settle();
         self.forget();
         self.acknowledge();
+        // Whoever paces what is sent by what was heard has to know that nothing waits any more.
+        if !matches!(kind, Kind::Partial | Kind::Guess)
+            && self.ended.is_empty()
+            && self.endpoint.heard() >= self.looked + CAUGHT_UP
+        {
+            self.say(String::new());
+        }
     }
 
     fn early_heard(

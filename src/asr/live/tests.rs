@@ -174,7 +174,7 @@ impl Run {
 fn play(options: LiveOptions, speech: &Speech, frames: &[usize], late: &[usize], flushes: &[usize]) -> Run {
     let mut stream = Stream::new(vocabulary(), options, decode(), Box::new(Loud::default()));
     let mut run = Run { transcript: Transcript::default(), updates: vec![], backlog: 0, partials: 0 };
-    let mut running: Option<(Task, usize, usize)> = None;
+    let mut running: Option<(Task, usize)> = None;
     let mut late = late.iter().cycle();
     let mut rest = speech.samples.as_slice();
     for (count, size) in frames.iter().cycle().enumerate() {
@@ -190,20 +190,19 @@ fn play(options: LiveOptions, speech: &Speech, frames: &[usize], late: &[usize],
         loop {
             if let Some(task) = stream.next() {
                 run.partials += usize::from(task.urgency == Urgency::Partial);
-                running = Some((task, *late.next().unwrap(), stream.received()));
+                running = Some((task, *late.next().unwrap()));
             }
             run.updates.extend(stream.updates());
             run.backlog = run.backlog.max(stream.backlog());
             // When no more audio comes, the model has all the time that it needs.
             match &mut running {
-                Some((_, left, _)) if *left > 0 && !rest.is_empty() => {
+                Some((_, left)) if *left > 0 && !rest.is_empty() => {
                     *left -= 1;
                     break;
                 }
                 Some(_) => {
-                    let (task, _, begun) = running.take().unwrap();
-                    let meanwhile = stream.received() - begun;
-                    stream.heard(Some(hear(&task, task.urgency == Urgency::Partial)), meanwhile);
+                    let (task, _) = running.take().unwrap();
+                    stream.heard(Some(hear(&task, task.urgency == Urgency::Partial)));
                 }
                 None => break,
             }
@@ -316,16 +315,34 @@ fn silence_alone_has_no_text_and_little_memory() {
 }
 
 #[test]
+fn who_sends_faster_than_it_is_heard_is_told_when_nothing_waits() {
+    // Two phrases and the beginning of a third come at once.
+    let mut stream = Stream::new(vocabulary(), LiveOptions::default(), decode(), Box::new(Loud::default()));
+    stream.push(&Speech::of(&[(100, 400), (1500, 400), (1500, 3000)]).samples);
+    let mut ends = Vec::new();
+    // No more comes, and the third phrase is heard as far as there is something new.
+    while let Some(task) = stream.next() {
+        stream.heard(Some(hear(&task, false)));
+        ends.extend(stream.updates().into_iter().filter_map(|update| match update {
+            Update::Text { start, .. } => Some(start),
+            _ => None,
+        }));
+    }
+    // The third begins one second before its voice, or where the second ended.
+    assert!(ends.last().is_some_and(|start| *start >= 2.9), "{ends:?}");
+}
+
+#[test]
 fn a_failure_is_heard_again() {
     let mut stream = Stream::new(vocabulary(), LiveOptions::default(), decode(), Box::new(Loud::default()));
     stream.push(&words(2, 100, 400).samples);
     stream.stop();
     let first = stream.next().unwrap();
     assert!(stream.next().is_none());
-    stream.heard(None, 0);
+    stream.heard(None);
     let again = stream.next().unwrap();
     assert_eq!(first.samples, again.samples);
-    stream.heard(Some(hear(&again, false)), 0);
+    stream.heard(Some(hear(&again, false)));
     assert!(stream.is_over());
     assert_eq!(stream.transcript().text, "w0 w1");
 }
