@@ -29,7 +29,9 @@ const RETRIES: u32 = 4;
 
 /// How long to wait before the next try.
 fn pause(failures: u32) -> Duration {
-    Duration::from_millis(250 << failures.saturating_sub(1))
+    /// 8 s.
+    const LONGEST: u32 = 5;
+    Duration::from_millis(250 << failures.saturating_sub(1).min(LONGEST))
 }
 
 /// What went wrong, sorted by what can be done about it.

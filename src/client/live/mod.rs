@@ -21,7 +21,7 @@ use self::intake::{Intake, Step};
 use self::progress::Progress;
 use super::connection::{Connection, LAST_WORDS};
 use super::message::{Answer, AnswerSegment, Options, Outgoing, Resume, Sound};
-use super::{Address, Error, RETRIES, pause};
+use super::{Address, Error, pause};
 
 /// Seconds of audio that are sent before the server says that it has them.
 const UNACKNOWLEDGED: f64 = 30.0;
@@ -77,6 +77,9 @@ pub struct Text {
     pub end: f64,
 }
 
+/// How often a broken connection is made again: 48 s of trying, and a server keeps a stream for 60.
+const LIVE_RETRIES: u32 = 10;
+
 /// How a stream ended.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Ending {
@@ -108,7 +111,7 @@ impl Live {
                 result => return result,
             };
             failures = if intake.tail.start() > before { 1 } else { failures + 1 };
-            if failures > RETRIES {
+            if failures > LIVE_RETRIES {
                 return Err(error);
             }
             show(Event::Broken(&error)).map_err(Error::Output)?;
