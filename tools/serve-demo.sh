@@ -15,4 +15,5 @@ fi
 case $imesli in */*) ;; *) imesli=./$imesli ;; esac
 printf 'Serving %s on wss://127.0.0.1:%s; Ctrl-C ends it. In a second terminal:\n\n  %s\n\n' "$checkpoint" "$port" \
     "$imesli transcribe --server wss://127.0.0.1:$port --insecure $sample"
+printf 'Or talk to it in a browser (its certificate is signed by nobody): https://127.0.0.1:%s/\n\n' "$port"
 exec "$imesli" --host 127.0.0.1 --port "$port" --checkpoint "$checkpoint" --tls-self-signed

@@ -22,7 +22,7 @@ const QUEUE: usize = 32;
 /// The close code of a client that does not read what it is sent.
 const NOT_READING: u16 = 4001;
 /// How long it gets for that.
-const LAST_WORD: Duration = Duration::from_millis(100);
+const LAST_WORD: Duration = Duration::from_secs(2);
 
 /// A message and the time at which it was said.
 #[derive(Serialize)]

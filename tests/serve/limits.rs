@@ -232,3 +232,15 @@ async fn a_client_that_does_not_read_is_let_go() {
     }
     server.client().await.is_alive().await;
 }
+
+#[tokio::test]
+async fn a_client_that_reads_too_late_is_told_why_it_is_let_go() {
+    let limits = Limits { write: Duration::from_millis(300), ..Limits::default() };
+    let server = Server::start(with(limits)).await;
+    let mut slow = server.client().await;
+    let text = json!({ "type": "nonsense".repeat(8) }).to_string();
+    // Until nothing more fits between here and there.
+    let sending = async { while slow.0.send(Message::text(text.clone())).await.is_ok() {} };
+    assert!(tokio::time::timeout(Duration::from_secs(1), sending).await.is_err(), "it was let go too soon");
+    assert_eq!(slow.close_code().await, 4001);
+}

@@ -10,8 +10,9 @@ const PEAK_SPAN: usize = SAMPLE_RATE as usize;
 /// … so many times: one minute. A bang is forgotten after that.
 const PEAKS: usize = 60;
 
-/// Samples are kept in blocks of half a second, so that who is behind for once does not keep the room for it.
-const BLOCK: usize = SAMPLE_RATE as usize / 2;
+/// Samples are kept in blocks of four seconds, so that who is behind for once does not keep the room for it. They are so
+/// large that the allocator takes each from the system and gives it back: small ones would leave holes in the heap.
+const BLOCK: usize = 4 * SAMPLE_RATE as usize;
 
 /// Samples by their position in the stream; old ones are dropped.
 #[derive(Debug, Default)]
