@@ -2,7 +2,7 @@
 """Hours of live audio in one stream, faster than it is spoken: does the server's memory stay flat, is the text right?
 
     pip install websockets numpy soundfile
-    live_hours.py --pid PID [--hours 4] [--ahead 40] [--flat 5] [--most-errors 100] [--insecure]
+    live_hours.py --pid PID [--hours 4] [--ahead 26] [--flat 5] [--most-errors 100] [--insecure]
         ws://127.0.0.1:16391 ../shared/data/fsdd
 
 The audio is strings of digits of many speakers with pauses, as in measure_live.py. No more is sent than --ahead
@@ -76,14 +76,15 @@ class Stream:
 
     async def speak(self, socket, pieces):
         sent = 0.0
-        for piece in pieces:
-            sent += len(piece) / 2 / RATE
+        size = RATE // 10 * 2  # 100 ms
+        for frame in (piece[at:at + size] for piece in pieces for at in range(0, len(piece), size)):
+            sent += len(frame) / 2 / RATE
             while sent > self.waiting + self.args.ahead and not self.failed:
                 self.new.clear()
                 await self.new.wait()
             if self.failed:
                 return sent
-            await socket.send(piece)
+            await socket.send(frame)
         await socket.send(json.dumps({"type": "stream_stop"}))
         return sent
 
@@ -119,7 +120,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(usage=__doc__)
     parser.add_argument("--pid", type=int, required=True)
     parser.add_argument("--hours", type=float, default=4)
-    parser.add_argument("--ahead", type=float, default=40)
+    parser.add_argument("--ahead", type=float, default=26)
     parser.add_argument("--flat", type=float, default=5)
     parser.add_argument("--most-errors", type=float, default=100)
     parser.add_argument("--insecure", action="store_true")
