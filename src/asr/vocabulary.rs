@@ -142,6 +142,27 @@ impl Vocabulary {
 }
 
 #[cfg(test)]
+impl Vocabulary {
+    /// For tests: these tokens of text, then the end and the start, and no other special tokens.
+    pub(super) fn of_text(text: Vec<Vec<u8>>) -> Self {
+        let end_of_text = text.len() as Token;
+        let special = SpecialTokens {
+            end_of_text,
+            start_of_transcript: end_of_text + 1,
+            translate: None,
+            transcribe: None,
+            start_of_prev: None,
+            no_speech: None,
+            no_timestamps: None,
+            timestamp_begin: None,
+            languages: BTreeMap::new(),
+            added_text: BTreeMap::new(),
+        };
+        Self::of(text, special)
+    }
+}
+
+#[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)] // A test may fail by panicking.
     use super::*;

@@ -49,25 +49,10 @@ pub(super) fn place(vocabulary: &Vocabulary, said: &[Said], committed: usize, ra
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use super::*;
-    use crate::asr::vocabulary::SpecialTokens;
 
     fn vocabulary() -> Vocabulary {
-        let special = SpecialTokens {
-            end_of_text: 3,
-            start_of_transcript: 4,
-            translate: None,
-            transcribe: None,
-            start_of_prev: None,
-            no_speech: None,
-            no_timestamps: None,
-            timestamp_begin: None,
-            languages: BTreeMap::new(),
-            added_text: BTreeMap::new(),
-        };
-        Vocabulary::of([" a", "b", " c"].iter().map(|t| t.as_bytes().to_vec()).collect(), special)
+        Vocabulary::of_text([" a", "b", " c"].iter().map(|t| t.as_bytes().to_vec()).collect())
     }
 
     fn place_in(said: &[(u32, f64, f64)], committed: usize) -> Place {

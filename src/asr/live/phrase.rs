@@ -129,29 +129,14 @@ fn separates(c: char) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use super::*;
-    use crate::asr::vocabulary::SpecialTokens;
 
     const END: f64 = 100.0;
 
     /// " a", " b", "c" (goes on with a word), ",", and the two bytes of ɛ.
     fn vocabulary() -> Vocabulary {
-        let special = SpecialTokens {
-            end_of_text: 6,
-            start_of_transcript: 7,
-            translate: None,
-            transcribe: None,
-            start_of_prev: None,
-            no_speech: None,
-            no_timestamps: None,
-            timestamp_begin: None,
-            languages: BTreeMap::new(),
-            added_text: BTreeMap::new(),
-        };
         let text: [&[u8]; 6] = [b" a", b" b", b"c", b",", b"\xc9", b"\x9b"];
-        Vocabulary::of(text.iter().map(|t| t.to_vec()).collect(), special)
+        Vocabulary::of_text(text.iter().map(|t| t.to_vec()).collect())
     }
 
     fn said(tokens: &[Token]) -> Vec<Said> {

@@ -2,7 +2,6 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that fails may panic")]
 
-use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +17,7 @@ use crate::asr::recognizer::{DecodeOptions, Heard, Language, Piece, Task as Task
 use crate::asr::search::{Hypothesis, SearchOptions};
 use crate::asr::timing::TimeSource;
 use crate::asr::transcriber::Transcript;
-use crate::asr::vocabulary::{SpecialTokens, Vocabulary};
+use crate::asr::vocabulary::Vocabulary;
 use crate::audio::SAMPLE_RATE;
 use crate::audio::voice::live::{Ears, FRAME_SAMPLES};
 
@@ -27,19 +26,7 @@ const WORDS: u32 = 500;
 
 /// Each token is a word: " w0", " w1", …
 fn vocabulary() -> Arc<Vocabulary> {
-    let special = SpecialTokens {
-        end_of_text: WORDS,
-        start_of_transcript: WORDS + 1,
-        translate: None,
-        transcribe: None,
-        start_of_prev: None,
-        no_speech: None,
-        no_timestamps: None,
-        timestamp_begin: None,
-        languages: BTreeMap::new(),
-        added_text: BTreeMap::new(),
-    };
-    Arc::new(Vocabulary::of((0..WORDS).map(|n| format!(" w{n}").into_bytes()).collect(), special))
+    Arc::new(Vocabulary::of_text((0..WORDS).map(|n| format!(" w{n}").into_bytes()).collect()))
 }
 
 fn decode() -> DecodeOptions {
