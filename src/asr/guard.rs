@@ -85,7 +85,7 @@ mod tests {
             ROOM
         }
 
-        fn start(&mut self, _: &[Token], _: usize, logits: &mut Vec<f32>) -> Result<()> {
+        fn start(&mut self, _: &[Token], logits: &mut Vec<f32>) -> Result<()> {
             self.beams = vec![1];
             self.logits(logits);
             Ok(())

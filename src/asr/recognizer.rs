@@ -261,7 +261,7 @@ impl DecodeOptions {
 fn detect_language(decoder: &mut impl Decoder, vocabulary: &Vocabulary) -> Result<Vec<(Token, f32)>> {
     let special = vocabulary.special();
     let mut logits = Vec::new();
-    decoder.start(&[special.start_of_transcript], 1, &mut logits)?;
+    decoder.start(&[special.start_of_transcript], &mut logits)?;
     let of_languages = special.languages.values().map(|token| (*token, logits.get(*token as usize)));
     let (tokens, logits): (Vec<_>, Vec<_>) =
         of_languages.filter_map(|(token, logit)| Some((token, *logit?))).unzip();

@@ -21,12 +21,12 @@ pub trait Decoder {
     /// The longest sequence, prompt included.
     fn max_positions(&self) -> usize;
 
-    /// Forgets all sequences, makes room for `cells` tokens, decodes the prompt as one beam, and writes the
-    /// logits after its last token into `logits` (`n_vocab` values).
+    /// Forgets all sequences, decodes the prompt as one beam, and writes the logits after its last token into `logits`
+    /// (`n_vocab` values).
     ///
     /// # Errors
     /// Whatever the model fails with.
-    fn start(&mut self, prompt: &[Token], cells: usize, logits: &mut Vec<f32>) -> Result<()>;
+    fn start(&mut self, prompt: &[Token], logits: &mut Vec<f32>) -> Result<()>;
 
     /// Replaces the beams: the i-th new beam is its parent among the old beams, and one token more. Writes
     /// `n_vocab` logits for each new beam, in their order.
@@ -155,7 +155,7 @@ impl<D: Decoder> Search<'_, D> {
         mut choose: impl FnMut(&[f32]) -> Option<(f32, Token)>,
     ) -> Result<Hypothesis> {
         let mut found = Hypothesis::default();
-        self.decoder.start(prompt, prompt.len() + self.limit, &mut self.logits)?;
+        self.decoder.start(prompt, &mut self.logits)?;
         for step in 0..self.limit {
             self.go_on()?;
             let norm = LogNorm::of(&self.logits);
@@ -176,7 +176,7 @@ impl<D: Decoder> Search<'_, D> {
         let n_vocab = self.decoder.n_vocab();
         let mut running = vec![Hypothesis::default()];
         let mut ended: Vec<(f32, Hypothesis)> = Vec::with_capacity(beams + 1);
-        self.decoder.start(prompt, prompt.len() + beams * self.limit, &mut self.logits)?;
+        self.decoder.start(prompt, &mut self.logits)?;
         for length in 1..=self.limit {
             self.go_on()?;
             let candidates = candidates(&mut self.logits, n_vocab, &running, self.rules, 2 * beams);

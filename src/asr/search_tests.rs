@@ -46,7 +46,7 @@ impl Decoder for Toy {
         self.max_positions
     }
 
-    fn start(&mut self, prompt: &[Token], _cells: usize, logits: &mut Vec<f32>) -> Result<()> {
+    fn start(&mut self, prompt: &[Token], logits: &mut Vec<f32>) -> Result<()> {
         self.prompt = prompt.len();
         self.sequences = vec![prompt.to_vec()];
         *logits = self.logits(prompt);

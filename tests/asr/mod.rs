@@ -1,5 +1,6 @@
 //! The engine on human voices: the demo checkpoint, converted by us.
 
+mod cache;
 mod kernels;
 mod prompt;
 mod voice;

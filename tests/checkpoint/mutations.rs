@@ -76,7 +76,7 @@ fn decode(path: &Path) {
     let mut state = model.new_state(1).unwrap();
     state.set_audio(&[0.1; 4000], None).unwrap();
     let mut logits = Vec::new();
-    state.encode().unwrap().start(&[21, 3, 7], 8, &mut logits).unwrap();
+    state.encode().unwrap().start(&[21, 3, 7], &mut logits).unwrap();
     assert_eq!(logits.len(), model.dims().n_vocab);
 }
 

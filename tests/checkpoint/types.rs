@@ -17,7 +17,7 @@ pub(crate) fn logits(ggml: &Path) -> Vec<f32> {
         (0..7000).map(|i| 0.5 * (i as f32 * 0.05).sin() * (i as f32 * 0.003).cos()).collect();
     state.set_audio(&sound, None).unwrap();
     let mut logits = Vec::new();
-    state.encode().unwrap().start(&[21, 3, 7, 11], 16, &mut logits).unwrap();
+    state.encode().unwrap().start(&[21, 3, 7, 11], &mut logits).unwrap();
     logits
 }
 

@@ -14,11 +14,12 @@ struct imesli_alignment {
     const imesli_head * heads;
     int32_t n_heads;
     int32_t n_frames;
-    std::vector<ggml_tensor *> weights; // one for each head, of n_frames × tokens
 };
 
 // Set for the time of one decode. The graph is built on the thread that asks for it.
 static thread_local imesli_alignment * imesli_wanted = nullptr;
+// What the last such decode gave: for each head a tensor of n_frames × tokens, in the state's compute buffer.
+static thread_local std::vector<ggml_tensor *> imesli_weights_of_heads;
 
 // Q: head size × tokens × heads; K: head size × frames × heads; both as flash attention gets them.
 static void imesli_align_layer(ggml_context * ctx, ggml_cgraph * gf, int32_t layer, ggml_tensor * Q, ggml_tensor * K,
@@ -38,6 +39,6 @@ static void imesli_align_layer(ggml_context * ctx, ggml_cgraph * gf, int32_t lay
         ggml_tensor * weights = ggml_soft_max_ext(ctx, scores, nullptr, scale, 0.0f);
         ggml_set_output(weights); // nothing may take its memory
         ggml_build_forward_expand(gf, weights);
-        imesli_wanted->weights[i] = weights;
+        imesli_weights_of_heads[i] = weights;
     }
 }

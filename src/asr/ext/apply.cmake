@@ -63,18 +63,75 @@ imesli_replace(ggml/src/ggml-cpu/llamafile/sgemm.cpp
 #if defined(__AVX2__) || defined(__AVX512F__) || defined(__AVX__)
         tinyBLAS_Q0_AVX<block_q8_0, block_q8_0, float> tb{")
 
-# 3. Cross-attention weights beside flash attention, for the heads that word times want (alignment.h). No logits are
-# wanted with them: those of one token are computed, and none are kept.
+# 3. Less memory, and logits only for the tokens that want them (cache.h). Every further row costs as much as the embedding
+# of the whole vocabulary, and 448 of them have 93 MB.
 imesli_replace(src/whisper.cpp "static struct ggml_cgraph * whisper_build_graph_decoder("
-    "#include \"${CMAKE_CURRENT_LIST_DIR}/alignment.h\"\nstatic struct ggml_cgraph *  whisper_build_graph_decoder(")
+    "#include \"${CMAKE_CURRENT_LIST_DIR}/cache.h\"
+#include \"${CMAKE_CURRENT_LIST_DIR}/alignment.h\"
+static struct ggml_cgraph *  whisper_build_graph_decoder(")
+imesli_replace(src/whisper.cpp "        if (!whisper_kv_cache_find_slot(kv_self, batch)) {"
+    "        if (!(wctx.params.flash_attn ? imesli_take_cells(kv_self, batch) : whisper_kv_cache_find_slot(kv_self, batch))) {")
+imesli_replace(src/whisper.cpp "    struct ggml_tensor * KQ_mask = ggml_new_tensor_3d("
+    "    struct ggml_tensor * imesli_where = wctx.params.flash_attn ? imesli_cells_input(ctx0, n_tokens) : nullptr;
+    struct ggml_tensor * KQ_mask =  ggml_new_tensor_3d(")
+imesli_replace(src/whisper.cpp "            struct ggml_tensor * KQ_mask = ggml_graph_get_tensor(gf, \"KQ_mask\");"
+    "            imesli_set_cells(gf);
+            struct ggml_tensor * KQ_mask =  ggml_graph_get_tensor(gf, \"KQ_mask\");")
+foreach(part "Kcur|k" "Vcur|v")
+    string(REGEX MATCH "^(.*)[|](.*)$" _ "${part}")
+    set(imesli_rows "${CMAKE_MATCH_1}")
+    set(imesli_all "${CMAKE_MATCH_2}")
+    imesli_replace(src/whisper.cpp "ggml_build_forward_expand(gf, ggml_cpy(ctx0, ${imesli_rows}, ${imesli_all}));"
+        "ggml_build_forward_expand(gf, imesli_where ? imesli_store(ctx0, ${imesli_rows}, kv_self.${imesli_all}, n_state, n_ctx, il, imesli_where)
+                    : ggml_cpy(ctx0, ${imesli_rows}, ${imesli_all}) );")
+    # The view that the copy would go to: its place is in a row only where the attention wants that.
+    imesli_replace(src/whisper.cpp "                    ${imesli_all} = ggml_view_1d(ctx0, kv_self.${imesli_all}, n_tokens*n_state,
+                            (ggml_element_size(kv_self.${imesli_all})*n_state)*(il*n_ctx + kv_head));
+"
+        "                    ${imesli_all} = nullptr;
+")
+endforeach()
+imesli_replace(src/whisper.cpp "    struct ggml_tensor * logits = ggml_mul_mat(ctx0, model.d_te, cur);"
+    "    const int imesli_first = imesli_first_row(batch, worst_case);
+    cur = ggml_view_2d(ctx0, cur, cur->ne[0], n_tokens - imesli_first, cur->nb[1], imesli_first*cur->nb[1]);
+    struct ggml_tensor * logits =  ggml_mul_mat(ctx0, model.d_te, cur);")
+imesli_replace(src/whisper.cpp "    logits_out.resize(n_tokens*n_vocab);"
+    "    const int imesli_first = imesli_first_row(batch, false);
+    const int imesli_skip  = imesli_compact ? imesli_first : 0;
+    logits_out.resize((size_t) (n_tokens - imesli_skip)*n_vocab);")
+imesli_replace(src/whisper.cpp
+    "        ggml_backend_tensor_get(logits, logits_out.data() + (n_vocab*i), sizeof(float)*(n_vocab*i), sizeof(float)*n_vocab);"
+    "        ggml_backend_tensor_get(logits, logits_out.data() + ((size_t) n_vocab*(i - imesli_skip)), sizeof(float)*n_vocab*(i - imesli_first), sizeof(float)*n_vocab);")
+imesli_replace(src/whisper.cpp "    state->logits.reserve(ctx->vocab.n_vocab * ctx->model.hparams.n_text_ctx);" "    /* logits: as many as are wanted */")
+# Compute buffers are written to at once (touch.h).
+imesli_replace(src/whisper.cpp "static bool whisper_sched_graph_init(struct whisper_sched & allocr,"
+    "#include \"${CMAKE_CURRENT_LIST_DIR}/touch.h\"
+static bool  whisper_sched_graph_init(struct whisper_sched & allocr,")
+imesli_replace(src/whisper.cpp "    if (!ggml_backend_sched_alloc_graph(sched, get_graph())) {"
+    "    ggml_cgraph * imesli_graph = get_graph();
+    if (!ggml_backend_sched_alloc_graph(sched, imesli_graph)) {")
+imesli_replace(src/whisper.cpp "    ggml_backend_sched_reset(sched);
+
+    return true;
+}
+
+// medium"
+    "    imesli_touch(imesli_graph);
+    ggml_backend_sched_reset(sched);
+
+    return true;
+}
+
+// medium")
+
+# A spectrogram of the frames that the encoder looks at, in place of 30 s of silence behind each audio (touch.h).
+imesli_replace(src/whisper.cpp "    int64_t stage_1_pad = WHISPER_SAMPLE_RATE * 30;"
+    "    int64_t stage_1_pad = imesli_silence >= 0 ? imesli_silence : WHISPER_SAMPLE_RATE * 30;")
+
+# Cross-attention weights beside flash attention, for the heads that word times want (alignment.h).
 imesli_replace(src/whisper.cpp "                cur = ggml_flash_attn_ext(ctx0, Q, Kcross, Vcross, nullptr, KQscale, 0.0f, 0.0f);"
     "                imesli_align_layer(ctx0, gf, il, Q, Kcross, KQscale);
                 cur =  ggml_flash_attn_ext(ctx0, Q, Kcross, Vcross, nullptr, KQscale, 0.0f, 0.0f);")
-imesli_replace(src/whisper.cpp "    struct ggml_tensor * logits = ggml_mul_mat(ctx0, model.d_te, cur);"
-    "    if (imesli_wanted) { cur = ggml_view_2d(ctx0, cur, cur->ne[0], 1, cur->nb[1], 0); }
-    struct ggml_tensor * logits =  ggml_mul_mat(ctx0, model.d_te, cur);")
-imesli_replace(src/whisper.cpp "    logits_out.resize(n_tokens*n_vocab);"
-    "    if (!imesli_wanted) { logits_out.resize((size_t) n_tokens*n_vocab); }")
 
 # 4. Our functions, compiled as the last part of whisper.cpp's own unit, so that they see its static ones. A
 # checkout may have moved since the copy was made: the line of an earlier place goes.

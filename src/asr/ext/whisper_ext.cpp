@@ -6,7 +6,7 @@
 // No C++ exception leaves a function, and none calls into GGML_ASSERT (which aborts the process) with
 // values that the caller chose: ranges are checked here or in asr/model.
 
-#define IMESLI_EXT_VERSION 2
+#define IMESLI_EXT_VERSION 4
 
 enum imesli_status : int32_t {
     IMESLI_OK        = 0,
@@ -49,15 +49,22 @@ static int32_t imesli_run(struct whisper_context * ctx, struct whisper_state * s
         batch.seq_id[i][0] = sequences[i];
         batch.logits[i]    = want_logits[i];
     }
-    // Looked up here once more than whisper.cpp does, to tell a full cache from a failed graph.
     whisper_kv_cache & cache = state->kv_self;
     int32_t free_cells = 0;
     for (const auto & cell : cache.cells) {
         free_cells += cell.pos < 0;
     }
     if (free_cells < n_tokens) {
-        return IMESLI_CACHE_FULL;
+        const int32_t used = (int32_t) cache.size - free_cells;
+        if (!imesli_grow(cache, state->backends[0], ctx->itype, hparams.n_text_state, hparams.n_text_layer,
+                         GGML_PAD(std::max(used + n_tokens, (int32_t) cache.size*3/2), IMESLI_CELLS))) {
+            return IMESLI_NO_MEMORY;
+        }
     }
+    struct scope {
+        scope() { imesli_compact = true; }
+        ~scope() { imesli_compact = false; }
+    } only_wanted_rows;
     return whisper_decode_internal(*ctx, *state, batch, n_threads, false, nullptr, nullptr) ? IMESLI_OK
                                                                                              : IMESLI_FAILED;
 }
@@ -87,6 +94,11 @@ int32_t imesli_set_audio(struct whisper_context * ctx, struct whisper_state * st
             return IMESLI_ARGUMENT;
         }
         state->exp_n_audio_ctx = audio_ctx;
+        const int64_t n_positions = audio_ctx > 0 ? audio_ctx : ctx->model.hparams.n_audio_ctx;
+        struct scope {
+            explicit scope(int64_t samples) { imesli_silence = std::max<int64_t>(0, samples); }
+            ~scope() { imesli_silence = -1; }
+        } as_long_as_the_encoder_looks(n_positions*2*WHISPER_HOP_LENGTH - n_samples);
         return whisper_pcm_to_mel_with_state(ctx, state, pcm, n_samples, n_threads) == 0 ? IMESLI_OK : IMESLI_FAILED;
     });
 }
@@ -101,33 +113,21 @@ int32_t imesli_encode(struct whisper_context * ctx, struct whisper_state * state
     });
 }
 
-// Makes the self-attention cache hold at least n_cells tokens. What was in it is forgotten. On failure
-// the old cache stays, so that the state is still whole.
-int32_t imesli_reserve(struct whisper_context * ctx, struct whisper_state * state, int32_t n_cells) {
-    return imesli_guard([&]() -> int32_t {
-        if (n_cells < 1) {
-            return IMESLI_ARGUMENT;
-        }
-        const int32_t size = GGML_PAD(n_cells, 256);
-        if ((int32_t) state->kv_self.size >= size) {
-            return IMESLI_OK;
-        }
-        whisper_kv_cache fresh = {};
-        if (!whisper_kv_cache_init(fresh, state->backends[0], ctx->itype, ctx->model.hparams.n_text_state,
-                                   ctx->model.hparams.n_text_layer, size)) {
-            return IMESLI_NO_MEMORY;
-        }
-        whisper_kv_cache_free(state->kv_self);
-        state->kv_self = std::move(fresh);
-        return IMESLI_OK;
-    });
-}
-
-// Forgets all sequences. Cells are handed out from the start again, so that a decode does not depend on
-// what the state did before.
-int32_t imesli_clear(struct whisper_state * state) {
+// Forgets all sequences. Cells are handed out from the start again, so that a decode does not depend on what the state did
+// before, and a cache that had to grow is as small as at first.
+int32_t imesli_clear(struct whisper_context * ctx, struct whisper_state * state) {
     return imesli_guard([&]() -> int32_t {
         auto & cache = state->kv_self;
+        if ((int32_t) cache.size != IMESLI_CELLS) {
+            const auto & hparams = ctx->model.hparams;
+            whisper_kv_cache fresh = {};
+            if (!whisper_kv_cache_init(fresh, state->backends[0], ctx->itype, hparams.n_text_state, hparams.n_text_layer,
+                                       IMESLI_CELLS)) {
+                return IMESLI_NO_MEMORY;
+            }
+            whisper_kv_cache_free(cache);
+            cache = std::move(fresh);
+        }
         for (auto & cell : cache.cells) {
             cell.pos = -1;
             cell.seq_id.clear();
@@ -137,8 +137,8 @@ int32_t imesli_clear(struct whisper_state * state) {
     });
 }
 
-// Decodes n_tokens tokens, each at its position in its sequence. Where want_logits is not 0, the row of
-// that token in imesli_logits() holds its logits over the vocabulary.
+// Decodes n_tokens tokens, each at its position in its sequence. imesli_logits() has a row over the vocabulary for each
+// token from the first on whose want_logits is not 0, and at least for the last one.
 int32_t imesli_decode(struct whisper_context * ctx, struct whisper_state * state, const int32_t * tokens,
                       const int32_t * positions, const int32_t * sequences, const int8_t * want_logits,
                       int32_t n_tokens, int32_t n_threads) {
@@ -147,12 +147,13 @@ int32_t imesli_decode(struct whisper_context * ctx, struct whisper_state * state
     });
 }
 
-// Decodes n_tokens tokens as one sequence from position 0 on, and copies for each of the heads the weights of its
-// cross-attention: n_heads × n_tokens × n_frames floats, each row a softmax over the first n_frames positions of the
-// encoder. There are no logits after it. The compute buffer grows by as many floats and keeps its size.
+// Decodes n_tokens tokens as one sequence from position 0 on, and keeps for each of the heads the weights of its
+// cross-attention, until the next call on the state: n_tokens × n_frames floats, each row a softmax over the first n_frames
+// positions of the encoder. imesli_weights() copies them. The compute buffer grows by n_heads times as many floats and keeps
+// its size.
 int32_t imesli_align(struct whisper_context * ctx, struct whisper_state * state, const int32_t * tokens,
                      int32_t n_tokens, const struct imesli_head * heads, int32_t n_heads, int32_t n_frames,
-                     float * weights, int32_t n_threads) {
+                     int32_t n_threads) {
     return imesli_guard([&]() -> int32_t {
         const auto & hparams = ctx->model.hparams;
         const int32_t n_audio_ctx = state->exp_n_audio_ctx > 0 ? state->exp_n_audio_ctx : hparams.n_audio_ctx;
@@ -173,25 +174,32 @@ int32_t imesli_align(struct whisper_context * ctx, struct whisper_state * state,
         }
         const std::vector<int32_t> sequences(n_tokens, 0);
         const std::vector<int8_t> no_logits(n_tokens, 0);
-        imesli_alignment wanted = { heads, n_heads, n_frames, std::vector<ggml_tensor *>(n_heads, nullptr) };
+        imesli_alignment wanted = { heads, n_heads, n_frames };
+        imesli_weights_of_heads.assign(n_heads, nullptr);
         struct scope {
             explicit scope(imesli_alignment * wanted) { imesli_wanted = wanted; }
             ~scope() { imesli_wanted = nullptr; }
         } while_decoding(&wanted);
-        const int32_t status = imesli_run(ctx, state, tokens, positions.data(), sequences.data(), no_logits.data(),
-                                          n_tokens, n_threads);
-        if (status != IMESLI_OK) {
-            return status;
+        return imesli_run(ctx, state, tokens, positions.data(), sequences.data(), no_logits.data(), n_tokens, n_threads);
+    });
+}
+
+// Copies the weights of the i-th head of the last imesli_align(), which this thread must have called.
+int32_t imesli_weights(int32_t i, float * weights, size_t length) {
+    return imesli_guard([&]() -> int32_t {
+        if (i < 0 || i >= (int32_t) imesli_weights_of_heads.size()) {
+            return IMESLI_ARGUMENT;
         }
-        const size_t size = (size_t) n_tokens*n_frames;
-        for (int32_t i = 0; i < n_heads; ++i) {
-            ggml_backend_tensor_get(wanted.weights[i], weights + i*size, 0, size*sizeof(float));
+        const ggml_tensor * head = imesli_weights_of_heads[i];
+        if (head == nullptr || ggml_nbytes(head) != length*sizeof(float)) {
+            return IMESLI_ARGUMENT;
         }
+        ggml_backend_tensor_get(head, weights, 0, length*sizeof(float));
         return IMESLI_OK;
     });
 }
 
-// n_vocab floats for each token of the last batch, in its order. Valid until the next call on the state.
+// n_vocab floats for each token of the last batch that has logits, in its order. Valid until the next call on the state.
 const float * imesli_logits(struct whisper_state * state, size_t * length) {
     *length = state->logits.size();
     return state->logits.data();

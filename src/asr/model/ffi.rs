@@ -7,7 +7,7 @@ use whisper_rs::whisper_rs_sys::{whisper_context, whisper_state};
 use super::Head;
 
 /// What [`imesli_ext_version`] must return. A stale build of whisper.cpp is found out by it.
-pub(super) const EXT_VERSION: i32 = 2;
+pub(super) const EXT_VERSION: i32 = 4;
 
 pub(super) const STATUS_OK: i32 = 0;
 pub(super) const STATUS_NO_MEMORY: i32 = 2;
@@ -33,8 +33,7 @@ unsafe extern "C" {
         offset: i32,
         n_threads: i32,
     ) -> i32;
-    pub(super) fn imesli_reserve(ctx: *mut whisper_context, state: *mut whisper_state, n_cells: i32) -> i32;
-    pub(super) fn imesli_clear(state: *mut whisper_state) -> i32;
+    pub(super) fn imesli_clear(ctx: *mut whisper_context, state: *mut whisper_state) -> i32;
     pub(super) fn imesli_decode(
         ctx: *mut whisper_context,
         state: *mut whisper_state,
@@ -53,9 +52,9 @@ unsafe extern "C" {
         heads: *const Head,
         n_heads: i32,
         n_frames: i32,
-        weights: *mut f32,
         n_threads: i32,
     ) -> i32;
+    pub(super) fn imesli_weights(head: i32, weights: *mut f32, length: usize) -> i32;
     pub(super) fn imesli_logits(state: *mut whisper_state, length: *mut usize) -> *const f32;
     pub(super) fn imesli_sequence_copy(state: *mut whisper_state, from: i32, to: i32) -> i32;
     pub(super) fn imesli_sequence_remove(state: *mut whisper_state, sequence: i32, begin: i32) -> i32;

@@ -114,8 +114,8 @@ impl State {
     fn clear(&mut self) -> Result<()> {
         self.sequences.clear();
         self.position = 0;
-        // SAFETY: the state is alive.
-        check(unsafe { ffi::imesli_clear(self.raw) }, "clearing the KV cache")
+        // SAFETY: context and state are alive and belong together.
+        check(unsafe { ffi::imesli_clear(self.context.0, self.raw) }, "clearing the KV cache")
     }
 
     /// Decodes a batch of (token, position, sequence), and copies the logits of its last `rows` tokens.
@@ -152,11 +152,11 @@ impl State {
             let pointer = ffi::imesli_logits(self.raw, &mut length);
             std::slice::from_raw_parts(pointer, length)
         };
-        let begin = batch.len().saturating_sub(rows) * self.dims.n_vocab;
-        let end = batch.len() * self.dims.n_vocab;
-        let wanted = all.get(begin..end).ok_or_else(|| Error::internal("whisper.cpp gave too few logits"))?;
+        if all.len() != rows * self.dims.n_vocab {
+            return Err(Error::internal("whisper.cpp gave other logits than were asked for"));
+        }
         logits.clear();
-        logits.extend_from_slice(wanted);
+        logits.extend_from_slice(all);
         Ok(())
     }
 }
@@ -174,21 +174,23 @@ impl Encoded<'_> {
     }
 
     /// Decodes `tokens` as one sequence, forgetting all others, and gives how the cross-attention of each head is spread
-    /// over the first `frames` positions of the encoder: heads × tokens × frames. The state's memory grows to
-    /// as many floats and stays so.
+    /// over the first `frames` positions of the encoder: tokens × frames weights, to `each` in the order of the heads. The
+    /// state's memory grows to as many floats for each head, and stays so.
     ///
     /// # Errors
     /// [`Error::Internal`] when whisper.cpp fails, or for more heads, tokens or frames than there are.
-    pub fn attention(&mut self, tokens: &[Token], heads: &[Head], frames: usize) -> Result<Vec<f32>> {
+    pub fn attention(
+        &mut self,
+        tokens: &[Token],
+        heads: &[Head],
+        frames: usize,
+        mut each: impl FnMut(&mut [f32]),
+    ) -> Result<()> {
         let state = &mut *self.state;
         state.clear()?;
-        // SAFETY: context and state are alive and belong together.
-        let status = unsafe { ffi::imesli_reserve(state.context.0, state.raw, to_i32(tokens.len())) };
-        check(status, "growing the KV cache")?;
         let ids: Vec<i32> = tokens.iter().map(|token| i32::try_from(*token).unwrap_or(-1)).collect();
-        let mut weights = vec![0.0; heads.len() * tokens.len() * frames];
-        // SAFETY: context and state are alive and belong together; the arrays have as many entries as is said, and
-        // `weights` one for each head, token and frame; ids, heads and frames are checked on the other side.
+        // SAFETY: context and state are alive and belong together; the arrays have as many entries as is said; ids, heads
+        // and frames are checked on the other side.
         let status = unsafe {
             ffi::imesli_align(
                 state.context.0,
@@ -198,12 +200,19 @@ impl Encoded<'_> {
                 heads.as_ptr(),
                 to_i32(heads.len()),
                 to_i32(frames),
-                weights.as_mut_ptr(),
                 state.threads,
             )
         };
         check(status, "looking at the attention")?;
-        Ok(weights)
+        let mut weights = vec![0.0; tokens.len() * frames];
+        for head in 0..heads.len() {
+            // SAFETY: this thread has just aligned, and nothing has been computed on the state since; the length is
+            // checked on the other side.
+            let status = unsafe { ffi::imesli_weights(to_i32(head), weights.as_mut_ptr(), weights.len()) };
+            check(status, "copying the attention")?;
+            each(&mut weights);
+        }
+        Ok(())
     }
 }
 
@@ -216,12 +225,9 @@ impl Decoder for Encoded<'_> {
         self.state.dims.n_text_ctx
     }
 
-    fn start(&mut self, prompt: &[Token], cells: usize, logits: &mut Vec<f32>) -> Result<()> {
+    fn start(&mut self, prompt: &[Token], logits: &mut Vec<f32>) -> Result<()> {
         let state = &mut *self.state;
         state.clear()?;
-        // SAFETY: context and state are alive and belong together.
-        let status = unsafe { ffi::imesli_reserve(state.context.0, state.raw, to_i32(cells)) };
-        check(status, "growing the KV cache")?;
         let batch: Vec<_> =
             prompt.iter().enumerate().map(|(position, token)| (*token, position, 0)).collect();
         state.decode(&batch, 1, logits)?;
