@@ -63,6 +63,15 @@ imesli_replace(ggml/src/ggml-cpu/llamafile/sgemm.cpp
 #if defined(__AVX2__) || defined(__AVX512F__) || defined(__AVX__)
         tinyBLAS_Q0_AVX<block_q8_0, block_q8_0, float> tb{")
 
+# A thread that waits for another gives its core away after some 10 µs: where there are more threads than free cores, the
+# other may be waiting for just this one, and both would lose a slice of the scheduler at each of a thousand barriers.
+imesli_replace(ggml/src/ggml-cpu/ggml-cpu.c "    while (atomic_load_explicit(&tp->n_barrier_passed, memory_order_relaxed) == n_passed) {
+        ggml_thread_cpu_relax();"
+    "    int imesli_spins = 0;
+    while (atomic_load_explicit(&tp->n_barrier_passed, memory_order_relaxed) == n_passed) {
+        if (++imesli_spins > 1000) { sched_yield(); }
+        ggml_thread_cpu_relax();")
+
 # 3. Less memory, and logits only for the tokens that want them (cache.h). Every further row costs as much as the embedding
 # of the whole vocabulary, and 448 of them have 93 MB.
 imesli_replace(src/whisper.cpp "static struct ggml_cgraph * whisper_build_graph_decoder("
