@@ -4,12 +4,14 @@
 #   make test    the same, then format, lint, documentation and all tests (what CI runs)
 #
 #   make dist    portable binaries in dist/: fully static on Linux, any x86-64-v3 machine
+#   make bench   imesli beside whisper.cpp and faster-whisper, into docs/benchmarks.md (tools/bench.sh; hours)
 #
-# Variables: FEATURES (cuda, vulkan, metal; metal is the default on macOS), CHECKPOINT, SAMPLE, PORT.
+# Variables: FEATURES (cuda, vulkan, metal; metal is the default on macOS), CHECKPOINT, SAMPLE, PORT,
+# BENCH_ARGS (--help has them).
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := build
-.PHONY: build serve test dist setup setup-test whisper licenses clean-whisper clean
+.PHONY: build serve test dist bench setup setup-test whisper licenses clean-whisper clean
 # The set-up comes first, and once; cargo and CMake use all cores by themselves.
 .NOTPARALLEL:
 
@@ -89,6 +91,12 @@ dist: setup
 	@cp LICENSE THIRD-PARTY.md dist/
 	@tools/license-texts.sh $(HOST) >dist/THIRD-PARTY-LICENSES.txt
 	@tools/check-dist.sh $(DIST_TARGET_DIR) dist/imesli dist/convert
+
+# --- benchmark ---------------------------------------------------------------------------------------
+
+# What is measured is this machine's build; BENCH_ARGS goes on to tools/bench/bench.py.
+bench: build
+	@tools/bench.sh $(BENCH_ARGS)
 
 # --- upkeep ------------------------------------------------------------------------------------------
 
