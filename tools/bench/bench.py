@@ -6,7 +6,7 @@
 Results are kept in target/bench/results.json after each work: what was measured before stays in it until the same work
 of the same shape is measured again, and --render writes the page from it.
 """
-import argparse, datetime, json, os, shlex, sys
+import argparse, datetime, json, os, shlex, signal, sys
 
 import costs, machine, report, speed
 from engines import NAMES, OPTIONAL, Engines, Wrong
@@ -118,6 +118,8 @@ def measure_shape(shape, args, programs, audio, results):
 
 def main():
     args = arguments()
+    # As after Ctrl-C, the engines are stopped.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     results = Results(args.results)
     if not args.render:
         programs = {

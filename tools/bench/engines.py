@@ -130,6 +130,9 @@ class Imesli:
     def peak_mb(self):
         return self.server.peak_mb()
 
+    def pid(self):
+        return self.server.process.pid
+
     def stop(self):
         if self.server:
             self.server.stop()
@@ -165,6 +168,9 @@ class Worker:
 
     def peak_mb(self):
         return self.worker.peak_mb()
+
+    def pid(self):
+        return self.worker.process.pid
 
     def stop(self):
         if self.worker:

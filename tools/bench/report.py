@@ -46,8 +46,8 @@ TAIL = """## How it is measured, and what it does not show
 - **Rounds.** In a round each engine does the work once, one after the other, never first twice in a row. Other engines
   stay loaded meanwhile, and rest. There is one request before the first round that does not count. Seconds are medians. The ratio
   is faster-whisper's time in a round by that of the engine in the same round: the median, and from the lowest to the highest.
-- **Something else.** In the pauses between the measurements all engines rest, and what the processor does then is not theirs. The
-  work with the largest share is given at the top. ggml's threads wait for each other by spinning, which costs imesli and whisper.cpp
+- **Something else.** What the processor did while engines were measured, and was not theirs (or was taken by the host), is given at
+  the top: the mean of the work for which it was largest. ggml's threads wait for each other by spinning, which costs imesli and whisper.cpp
   many times more than faster-whisper when a core is taken away: on a busy machine the ratios say nothing.
 - **1 s margin** is `--audio-context 1.0`: the encoder computes the audio and a second of silence, and not all of 30 s. A server
   does that for checkpoints which [`convert --probe`](quality.md#short-audio) has seen to bear it. Random weights can't be probed: these rows
@@ -124,7 +124,7 @@ def runs(results):
 
 
 def others(results, number):
-    """How quiet the machine was: the share of the processor that was not idle between the measurements of a run."""
+    """How quiet the machine was: the share of the processor that others had during the measurements of a run."""
     for shape in in_order(results["shapes"]):
         shares = [measured["others"] for measured in results["shapes"][shape].values()
                   if measured["run"] == number and "others" in measured]

@@ -6,8 +6,6 @@ from work import WORKS
 
 # Threads of the engine before may spin for a while, waiting for more.
 PAUSE = 0.5
-# How long is looked at what else the machine does.
-LOOK = 0.2
 
 
 def busy():
@@ -18,13 +16,13 @@ def busy():
     return working, working + idle + waiting
 
 
-def others():
-    """The share of the processor that something else has, while all engines rest."""
-    time.sleep(PAUSE)
-    before = busy()
-    time.sleep(LOOK)
-    working, total = (now - then for now, then in zip(busy(), before))
-    return working / max(total, 1)
+def ours(running):
+    """Ticks that the engines and this process have worked."""
+    ticks = 0
+    for pid in ("self", *(engine.pid() for engine in running.values())):
+        with open(f"/proc/{pid}/stat") as file:
+            ticks += sum(map(int, file.read().rsplit(")", 1)[1].split()[11:13]))
+    return ticks
 
 
 def measure(engines, work, names, audio, rounds, say):
@@ -58,8 +56,11 @@ def measure(engines, work, names, audio, rounds, say):
             # Nobody is always first.
             turn = number % len(names)
             for name in names[turn:] + names[:turn]:
-                shares.append(others())
+                time.sleep(PAUSE)
+                before, own = busy(), ours(running)
                 seconds = running[name].run(work, files)
+                working, total = (now - then for now, then in zip(busy(), before))
+                shares.append(max(working - (ours(running) - own), 0) / max(total, 1))
                 result["seconds"][name].append(round(seconds, 4))
                 say(f"{work.title}, round {number + 1} of {rounds}, {name}: {seconds:.2f} s")
             for name, engine in running.items():
