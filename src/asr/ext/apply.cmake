@@ -46,23 +46,41 @@ imesli_replace(ggml/src/ggml.c "ggml_im2col(ctx, a, b, s0, 0, p0, 0, d0, 0, fals
 
 # 2. Faster arithmetic, with the same result but for the order of sums.
 #
-# Products of weights in q8_0 with two or more columns, where the processor has the instructions.
+# Products of weights in q8_0, which are packed after they were loaded (packed.h, q8.h), where the processor has the
+# instructions. A packed tensor is known by its `extra`; the token embedding is one, and looked up by rows, too.
 imesli_replace(ggml/src/ggml-cpu/llamafile/sgemm.cpp "bool llamafile_sgemm("
-    "#include \"${CMAKE_CURRENT_LIST_DIR}/q8.h\"\nbool  llamafile_sgemm(")
-imesli_replace(ggml/src/ggml-cpu/llamafile/sgemm.cpp
-    "        if (Btype != GGML_TYPE_Q8_0)
-           return false;
-#if defined(__AVX2__) || defined(__AVX512F__) || defined(__AVX__)
-        tinyBLAS_Q0_AVX<block_q8_0, block_q8_0, float> tb{"
-    "        if (Btype != GGML_TYPE_Q8_0)
-           return false;
-#if defined(IMESLI_Q8)
-        if (imesli_q8_product(m, n, k, (const block_q8_0 *) A, lda, (const block_q8_0 *) B, ldb, (float *) C, ldc, params->ith, params->nth))
-            return true;
-#endif
-#if defined(__AVX2__) || defined(__AVX512F__) || defined(__AVX__)
-        tinyBLAS_Q0_AVX<block_q8_0, block_q8_0, float> tb{")
+    "#include \"quants.h\"\n#include \"${CMAKE_CURRENT_LIST_DIR}/q8.h\"\nbool  llamafile_sgemm(")
+imesli_replace(ggml/src/ggml-cpu/ggml-cpu.c "void ggml_compute_forward_mul_mat("
+    "#include \"${CMAKE_CURRENT_LIST_DIR}/packed.h\"\nvoid  ggml_compute_forward_mul_mat(")
+imesli_replace(ggml/src/ggml-cpu/ggml-cpu.c "    ggml_barrier(params->threadpool);
 
+#if GGML_USE_LLAMAFILE"
+    "    ggml_barrier(params->threadpool);
+
+    if (src0->extra == &imesli_packed) {
+        const size_t row_size = ggml_row_size(vec_dot_type, ne10);
+        for (int64_t i = 0; i < ne12*ne13; i++) {
+            imesli_packed_product(ne01, ne11, ne00/IMESLI_BLOCK, src0->data, (const char *) params->wdata + i*ne11*row_size, row_size,
+                                  (float *) ((char *) dst->data + i*nb2), nb1/sizeof(float), ith, nth);
+        }
+        return;
+    }
+#if GGML_USE_LLAMAFILE")
+imesli_replace(ggml/src/ggml-cpu/ops.cpp "static void ggml_compute_forward_get_rows_q("
+    "#include \"${CMAKE_CURRENT_LIST_DIR}/packed.h\"\nstatic void  ggml_compute_forward_get_rows_q(")
+imesli_replace(ggml/src/ggml-cpu/ops.cpp "        GGML_ASSERT(i01 >= 0 && i01 < ne01);
+
+        dequantize_row_q("
+    "        GGML_ASSERT(i01 >= 0 && i01 < ne01);
+
+        if (src0->extra == &imesli_packed && i01 < ne01/IMESLI_TILE_ROWS*IMESLI_TILE_ROWS) {
+            std::vector<uint8_t> row(nb01);
+            imesli_unpack_row((const uint8_t *) src0->data + i01/IMESLI_TILE_ROWS*IMESLI_TILE_ROWS*nb01, i01%IMESLI_TILE_ROWS,
+                              nc/IMESLI_BLOCK, row.data(), (uint8_t) imesli_packed_flip());
+            dequantize_row_q(row.data(), (float *) ((char *) dst->data + i10*nb1 + i11*nb2 + i12*nb3), nc);
+            continue;
+        }
+        dequantize_row_q(")
 # A thread that waits for another gives its core away after some 10 µs: where there are more threads than free cores, the
 # other may be waiting for just this one, and both would lose a slice of the scheduler at each of a thousand barriers.
 imesli_replace(ggml/src/ggml-cpu/ggml-cpu.c "    while (atomic_load_explicit(&tp->n_barrier_passed, memory_order_relaxed) == n_passed) {

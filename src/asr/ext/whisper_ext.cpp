@@ -6,7 +6,9 @@
 // No C++ exception leaves a function, and none calls into GGML_ASSERT (which aborts the process) with
 // values that the caller chose: ranges are checked here or in asr/model.
 
-#define IMESLI_EXT_VERSION 4
+#include "packed.h"
+
+#define IMESLI_EXT_VERSION 5
 
 enum imesli_status : int32_t {
     IMESLI_OK        = 0,
@@ -73,6 +75,34 @@ extern "C" {
 
 int32_t imesli_ext_version(void) {
     return IMESLI_EXT_VERSION;
+}
+
+// Packs the weights in q8_0 (packed.h) that lie in the processor's own memory, where its kernels want them so. To be called
+// once, before there are states.
+int32_t imesli_pack(struct whisper_context * ctx) {
+    return imesli_guard([&]() -> int32_t {
+        const int flip = imesli_packed_flip();
+        if (flip < 0) {
+            return IMESLI_OK;
+        }
+        std::vector<uint8_t> rows;
+        for (const auto & named : ctx->model.tensors) {
+            ggml_tensor * tensor = named.second;
+            if (tensor->type != GGML_TYPE_Q8_0 || tensor->ne[2] != 1 || tensor->ne[3] != 1 || tensor->extra != nullptr ||
+                tensor->ne[0]/IMESLI_BLOCK > IMESLI_MOST_BLOCKS || ggml_backend_buffer_get_type(tensor->buffer) != ggml_backend_cpu_buffer_type()) {
+                continue;
+            }
+            const int64_t blocks = tensor->ne[0]/IMESLI_BLOCK;
+            rows.resize(blocks*IMESLI_TILE_BYTES);
+            for (int64_t tile = 0; tile < tensor->ne[1]/IMESLI_TILE_ROWS; ++tile) {
+                uint8_t * data = (uint8_t *) tensor->data + tile*rows.size();
+                memcpy(rows.data(), data, rows.size());
+                imesli_pack_tile(rows.data(), blocks, data, (uint8_t) flip);
+            }
+            tensor->extra = (void *) &imesli_packed;
+        }
+        return IMESLI_OK;
+    });
 }
 
 // The bytes of a token in the model's vocabulary; null for an id that has none.

@@ -141,6 +141,11 @@ impl Model {
             return Err(refused());
         }
         let context = Arc::new(Context(raw));
+        // SAFETY: `raw` is a loaded context that nobody else has seen.
+        let status = unsafe { ffi::imesli_pack(raw) };
+        if status != ffi::STATUS_OK {
+            return Err(Error::internal(format!("packing the weights: {}", ffi::status_text(status))));
+        }
         // SAFETY: `raw` is a loaded context.
         let (n_vocab, n_audio_ctx, n_text_ctx, n_mels, n_audio_layer, n_text_layer, n_text_head) = unsafe {
             (
