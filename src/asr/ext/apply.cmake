@@ -40,6 +40,37 @@ imesli_replace(ggml/src/ggml-cpu/ops.cpp "static void ggml_compute_forward_flash
 imesli_replace(ggml/src/ggml-cpu/ops.cpp "        ggml_compute_forward_flash_attn_ext_f16_one_chunk(params, dst, ir0, ir1);"
     "        if (!imesli_attention(dst, (int) ir0, (int) ir1)) { ggml_compute_forward_flash_attn_ext_f16_one_chunk(params, dst, ir0, ir1); }")
 
+# A few queries share each key that is read: those of one head stay together where threads share the heads.
+imesli_replace(ggml/src/ggml-cpu/ops.cpp "    int64_t chunk_size = (nr + nth_scaled - 1) / nth_scaled;
+    int64_t nchunk     = (nr + chunk_size - 1) / chunk_size;
+
+    if (nth == 1 || nchunk < nth || disable_chunking) {"
+    "    int64_t chunk_size = (nr + nth_scaled - 1) / nth_scaled;
+    if (neq1 <= IMESLI_FEW) { chunk_size = (chunk_size + neq1 - 1)/neq1*neq1; }
+    int64_t nchunk     = (nr + chunk_size - 1) / chunk_size;
+
+    if (nth == 1 || nchunk < nth || disable_chunking) {")
+# The keys and values of the audio head by head, each in one piece, and not a row of all heads after the other: the decoder
+# reads all of them at each step, and the processor sees what comes next.
+foreach(part "K|k" "V|v")
+    string(REGEX MATCH "^(.*)[|](.*)$" _ "${part}")
+    set(imesli_rows "${CMAKE_MATCH_1}cross")
+    set(imesli_view "${CMAKE_MATCH_2}")
+    set(imesli_all "wstate.kv_cross.${imesli_view}")
+    imesli_replace(src/whisper.cpp "ggml_build_forward_expand(gf, ggml_cpy(ctx0, ${imesli_rows}, ${imesli_view}));"
+        "ggml_build_forward_expand(gf, wctx.params.flash_attn && !wctx.params.use_gpu
+                ? ggml_cpy(ctx0, ggml_permute(ctx0, ggml_reshape_3d(ctx0, ${imesli_rows}, n_state_head, n_head, n_ctx), 0, 2, 1, 3),
+                    ggml_view_3d(ctx0, ${imesli_all}, n_state_head, n_ctx, n_head, ggml_element_size(${imesli_all})*n_state_head,
+                        ggml_element_size(${imesli_all})*n_state_head*n_ctx, ggml_element_size(${imesli_all})*n_state*n_ctx_pad*il))
+                : ggml_cpy(ctx0, ${imesli_rows}, ${imesli_view}) );")
+    imesli_replace(src/whisper.cpp "                            ggml_element_size(${imesli_all})*n_state,
+                            ggml_element_size(${imesli_all})*n_state_head,
+                            ggml_element_size(${imesli_all})*n_state*n_audio_ctx_pad*il);"
+        "                            ggml_element_size(${imesli_all})*(wctx.params.use_gpu ? n_state : n_state_head),
+                            ggml_element_size(${imesli_all})*n_state_head*(wctx.params.use_gpu ? 1 : n_audio_ctx_pad),
+                            ggml_element_size(${imesli_all})*n_state*n_audio_ctx_pad*il);")
+endforeach()
+
 # A model of 32-bit floats convolves in 32-bit floats; without this it stops the process at an assertion.
 imesli_replace(ggml/src/ggml.c "ggml_im2col(ctx, a, b, s0, 0, p0, 0, d0, 0, false, GGML_TYPE_F16);"
     "ggml_im2col(ctx, a, b, s0, 0, p0, 0, d0, 0, false, a->type == GGML_TYPE_F32 ? GGML_TYPE_F32 : GGML_TYPE_F16);")

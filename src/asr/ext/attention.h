@@ -193,6 +193,111 @@ static void imesli_attend_many(const imesli_head & h) {
 }
 #endif
 
+#if defined(__AVX512F__) && defined(__AVX512DQ__) && defined(__F16C__)
+// A few queries with all that they need in registers: heads of 64 numbers in 16 bits, four registers for a row.
+#define IMESLI_REGISTERS_FEW
+static const int IMESLI_PART = 256; // keys whose scores are kept at a time
+static const int IMESLI_ROW = 4;    // registers of a row
+
+// Lane j of the result is the sum of all lanes of t[j].
+static inline __m512 imesli_sums(const __m512 * t) {
+    __m512 u[8], v[4], w[2];
+    for (int i = 0; i < 8; i++) { u[i] = _mm512_add_ps(_mm512_shuffle_f32x4(t[i], t[i + 8], 0x44), _mm512_shuffle_f32x4(t[i], t[i + 8], 0xEE)); }
+    for (int i = 0; i < 4; i++) { v[i] = _mm512_add_ps(_mm512_shuffle_f32x4(u[i], u[i + 4], 0x88), _mm512_shuffle_f32x4(u[i], u[i + 4], 0xDD)); }
+    for (int i = 0; i < 2; i++) { w[i] = _mm512_add_ps(_mm512_unpacklo_ps(v[i], v[i + 2]), _mm512_unpackhi_ps(v[i], v[i + 2])); }
+    const __m512 sums = _mm512_add_ps(_mm512_unpacklo_ps(w[0], w[1]), _mm512_unpackhi_ps(w[0], w[1]));
+    return _mm512_shuffle_f32x4(sums, sums, 0xD8);
+}
+
+static inline void imesli_row(const char * row, size_t ahead, __m512 * x) {
+    __builtin_prefetch(row + ahead);
+    __builtin_prefetch(row + ahead + 64);
+    for (int i = 0; i < IMESLI_ROW; i++) { x[i] = _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *) row + i)); }
+}
+
+template <int N>
+static void imesli_attend_in_registers(const imesli_head & h) {
+    alignas(64) float score[N][IMESLI_PART];
+    __m512 q[N][IMESLI_ROW], out[N][IMESLI_ROW], part[N][16];
+    float max[N], sum[N];
+    for (int n = 0; n < N; n++) {
+        for (int i = 0; i < IMESLI_ROW; i++) {
+            q[n][i] = _mm512_mul_ps(_mm512_loadu_ps((const float *) (h.q + n*h.q_row) + 16*i), _mm512_set1_ps(h.scale));
+            out[n][i] = _mm512_setzero_ps();
+        }
+        max[n] = -INFINITY;
+        sum[n] = 0.0f;
+    }
+    for (int begin = 0; begin < h.keys; begin += IMESLI_PART) {
+        const int keys = MIN(IMESLI_PART, h.keys - begin);
+        for (int first = 0; first < keys; first += 16) {
+            const int some = MIN(16, keys - first);
+            const __mmask16 there = (__mmask16) ((1u << some) - 1);
+            for (int j = 0; j < some; j++) {
+                __m512 k[IMESLI_ROW];
+                imesli_row(h.k + (begin + first + j)*h.k_row, IMESLI_AHEAD*h.k_row, k);
+                for (int n = 0; n < N; n++) {
+                    __m512 sums = _mm512_mul_ps(k[0], q[n][0]);
+                    for (int i = 1; i < IMESLI_ROW; i++) { sums = _mm512_fmadd_ps(k[i], q[n][i], sums); }
+                    part[n][j] = sums;
+                }
+            }
+            for (int n = 0; n < N; n++) {
+                for (int j = some; j < 16; j++) { part[n][j] = _mm512_setzero_ps(); }
+                __m512 scores = imesli_sums(part[n]);
+                if (h.mask) {
+                    const __m256i mask = _mm256_maskz_loadu_epi16(there, (const ggml_fp16_t *) (h.mask + n*h.mask_row) + begin + first);
+                    scores = _mm512_add_ps(scores, _mm512_cvtph_ps(mask));
+                }
+                _mm512_store_ps(score[n] + first, _mm512_mask_mov_ps(_mm512_set1_ps(-INFINITY), there, scores));
+            }
+        }
+        for (int n = 0; n < N; n++) {
+            __m512 top = _mm512_set1_ps(max[n]);
+            for (int j = 0; j < keys; j += 16) { top = _mm512_max_ps(top, _mm512_load_ps(score[n] + j)); }
+            const float now = _mm512_reduce_max_ps(top);
+            // Every key so far is masked: all weights are exp(−∞).
+            const float least = now == -INFINITY ? 0.0f : now;
+            __m512 total = _mm512_setzero_ps();
+            for (int j = 0; j < keys; j += 16) {
+                const __m512 p = ggml_v_expf(_mm512_sub_ps(_mm512_load_ps(score[n] + j), _mm512_set1_ps(least)));
+                _mm512_store_ps(score[n] + j, p);
+                total = _mm512_add_ps(total, p);
+            }
+            const float fade = expf(max[n] - least);
+            sum[n] = sum[n]*fade + _mm512_reduce_add_ps(total);
+            max[n] = now;
+            for (int i = 0; i < IMESLI_ROW; i++) { out[n][i] = _mm512_mul_ps(out[n][i], _mm512_set1_ps(fade)); }
+        }
+        for (int j = 0; j < keys; j++) {
+            __m512 v[IMESLI_ROW];
+            imesli_row(h.v + (begin + j)*h.v_row, IMESLI_AHEAD*h.v_row, v);
+            for (int n = 0; n < N; n++) {
+                const __m512 p = _mm512_set1_ps(score[n][j]);
+                for (int i = 0; i < IMESLI_ROW; i++) { out[n][i] = _mm512_fmadd_ps(v[i], p, out[n][i]); }
+            }
+        }
+    }
+    for (int n = 0; n < N; n++) {
+        const __m512 scale = _mm512_set1_ps(sum[n] == 0.0f ? 0.0f : 1.0f/sum[n]);
+        for (int i = 0; i < IMESLI_ROW; i++) { _mm512_storeu_ps((float *) (h.out + n*h.out_row) + 16*i, _mm512_mul_ps(out[n][i], scale)); }
+    }
+}
+
+// As many queries at a time as registers hold.
+static const int IMESLI_HELD = 5;
+
+static void imesli_attend_held(const imesli_head & h) {
+    switch (h.n) {
+        case 1: imesli_attend_in_registers<1>(h); break;
+        case 2: imesli_attend_in_registers<2>(h); break;
+        case 3: imesli_attend_in_registers<3>(h); break;
+        case 4: imesli_attend_in_registers<4>(h); break;
+        default: imesli_attend_in_registers<IMESLI_HELD>(h); break;
+    }
+}
+#endif
+
 // Rows [begin, end) of `dst` = softmax(q·kᵀ·scale + mask)·v, as ggml_flash_attn_ext() lays them out; q f32, k and v f32 or f16.
 // False where this is not the attention of a Whisper model (a bias or a soft cap, sinks, heads of other sizes).
 static bool imesli_attention(ggml_tensor * dst, int begin, int end) {
@@ -226,6 +331,14 @@ static bool imesli_attention(ggml_tensor * dst, int begin, int end) {
         if (!mask && h.n > IMESLI_FEW) {
             h.n = MIN(h.n, IMESLI_MANY);
             imesli_attend_many(h);
+            row += h.n;
+            continue;
+        }
+#endif
+#ifdef IMESLI_REGISTERS_FEW
+        if (d == 16*IMESLI_ROW && k->type == GGML_TYPE_F16 && v->type == GGML_TYPE_F16) {
+            h.n = MIN(h.n, IMESLI_HELD);
+            imesli_attend_held(h);
             row += h.n;
             continue;
         }

@@ -8,7 +8,7 @@
 
 #include "packed.h"
 
-#define IMESLI_EXT_VERSION 5
+#define IMESLI_EXT_VERSION 6
 
 enum imesli_status : int32_t {
     IMESLI_OK        = 0,
