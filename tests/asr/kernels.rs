@@ -168,8 +168,9 @@ fn packed(weights: &[u8], rows: usize, width: usize) -> Option<(Vec<u8>, *mut st
     (width <= 5120).then(|| (pack(weights, rows, width, flip), mark))
 }
 
-/// ggml's product of weights [rows][width] with columns [n][width], which it rounds to q8_0 too.
+/// ggml's product of weights [rows][width] of a type with columns [n][width], which it rounds to that type too.
 fn product(
+    kind: sys::ggml_type,
     weights: &[u8],
     mark: *mut std::ffi::c_void,
     columns: &[f32],
@@ -184,7 +185,6 @@ fn product(
             mem_buffer: null_mut(),
             no_alloc: false,
         });
-        let kind = sys::ggml_type_GGML_TYPE_Q8_0;
         let a = sys::ggml_new_tensor_2d(context, kind, width as i64, rows as i64);
         std::ptr::copy_nonoverlapping(weights.as_ptr(), sys::ggml_get_data(a).cast(), weights.len());
         (*a).extra = mark;
@@ -246,12 +246,48 @@ fn products_of_q8_0_follow_the_formula() {
                         .filter_map(|(how, weights)| Some((how, weights?)))
                 {
                     for threads in [1, 3] {
-                        let found = product(&weights, mark, &seen, rows, width, threads);
+                        let found = product(
+                            sys::ggml_type_GGML_TYPE_Q8_0,
+                            &weights,
+                            mark,
+                            &seen,
+                            rows,
+                            width,
+                            threads,
+                        );
                         let far = wanted.iter().zip(&found).map(|(a, b)| (a - f64::from(*b)).abs());
                         let far = far.fold(0.0, f64::max);
                         assert!(
                             far < 1e-4 * (width as f64).sqrt(),
                             "{how}, {rows} × {width} · {n} columns: off by {far:e}"
+                        );
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn products_of_f16_follow_the_formula() {
+    let mut noise = Noise(17);
+    for width in [32, 48, 56, 768, 5120] {
+        for rows in [1, 3, 4, 7, 66] {
+            for n in 1..10 {
+                let (weights, seen) = (noise.vector(rows * width, true), noise.vector(n * width, true));
+                let bytes: Vec<u8> = weights.iter().flat_map(|w| f16::from_f32(*w).to_le_bytes()).collect();
+                for threads in [1, 3] {
+                    let kind = sys::ggml_type_GGML_TYPE_F16;
+                    let found = product(kind, &bytes, null_mut(), &seen, rows, width, threads);
+                    for (index, found) in found.iter().enumerate() {
+                        let (column, row) = (index / rows, index % rows);
+                        let pair =
+                            weights[row * width..][..width].iter().zip(&seen[column * width..][..width]);
+                        let wanted: f64 = pair.map(|(a, b)| f64::from(*a) * f64::from(*b)).sum();
+                        let far = (wanted - f64::from(*found)).abs();
+                        assert!(
+                            far < 1e-4 * (width as f64).sqrt(),
+                            "{rows} × {width} · {n} columns: off by {far:e}"
                         );
                     }
                 }

@@ -80,7 +80,18 @@ imesli_replace(ggml/src/ggml.c "ggml_im2col(ctx, a, b, s0, 0, p0, 0, d0, 0, fals
 # Products of weights in q8_0, which are packed after they were loaded (packed.h, q8.h), where the processor has the
 # instructions. A packed tensor is known by its `extra`; the token embedding is one, and looked up by rows, too.
 imesli_replace(ggml/src/ggml-cpu/llamafile/sgemm.cpp "bool llamafile_sgemm("
-    "#include \"quants.h\"\n#include \"${CMAKE_CURRENT_LIST_DIR}/q8.h\"\nbool  llamafile_sgemm(")
+    "#include \"quants.h\"\n#include \"${CMAKE_CURRENT_LIST_DIR}/q8.h\"\n#include \"${CMAKE_CURRENT_LIST_DIR}/f16.h\"\nbool  llamafile_sgemm(")
+# Products of weights in f16 with a few columns.
+imesli_replace(ggml/src/ggml-cpu/llamafile/sgemm.cpp "    case GGML_TYPE_F16: {
+#if defined(__AVX512F__)"
+    "    case GGML_TYPE_F16: {
+#if defined(IMESLI_F16)
+        if (Btype == GGML_TYPE_F16 && imesli_f16_product(m, n, k, (const ggml_fp16_t *) A, lda, (const ggml_fp16_t *) B, ldb,
+                                                         (float *) C, ldc, params->ith, params->nth)) {
+            return true;
+        }
+#endif
+#if  defined(__AVX512F__)")
 imesli_replace(ggml/src/ggml-cpu/ggml-cpu.c "void ggml_compute_forward_mul_mat("
     "#include \"${CMAKE_CURRENT_LIST_DIR}/packed.h\"\nvoid  ggml_compute_forward_mul_mat(")
 imesli_replace(ggml/src/ggml-cpu/ggml-cpu.c "    ggml_barrier(params->threadpool);

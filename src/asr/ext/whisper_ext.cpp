@@ -8,7 +8,7 @@
 
 #include "packed.h"
 
-#define IMESLI_EXT_VERSION 6
+#define IMESLI_EXT_VERSION 7
 
 enum imesli_status : int32_t {
     IMESLI_OK        = 0,

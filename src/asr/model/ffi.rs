@@ -7,7 +7,7 @@ use whisper_rs::whisper_rs_sys::{whisper_context, whisper_state};
 use super::Head;
 
 /// What [`imesli_ext_version`] must return. A stale build of whisper.cpp is found out by it.
-pub(super) const EXT_VERSION: i32 = 6;
+pub(super) const EXT_VERSION: i32 = 7;
 
 pub(super) const STATUS_OK: i32 = 0;
 pub(super) const STATUS_NO_MEMORY: i32 = 2;
