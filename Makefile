@@ -44,6 +44,7 @@ test: setup-test whisper
 	cargo clippy $(FLAGS) --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc $(FLAGS) --no-deps --document-private-items
 	cargo test $(FLAGS)
+	@tools/check-kernels.sh
 	@tools/check-clients.sh "$(TARGET_DIR)/release/imesli" checkpoint
 	@tools/check-page.sh "$(TARGET_DIR)/release/imesli" checkpoint
 
