@@ -6,7 +6,8 @@
 #
 # Everything is made in target/bench: a Python with the other engines (BENCH_PYTHON: one that has them, see
 # tools/bench/requirements.txt), checkpoints with random weights (BENCH_CHECKPOINTS: a folder with tiny/, base/ and small/),
-# and what they are converted to. IMESLI and CONVERT are the programs that are measured. BENCH_PIP_ARGS goes to pip.
+# and what they are converted to. IMESLI and CONVERT are the programs that are measured. BENCH_PIP_ARGS goes to pip: torch
+# comes with libraries for GPUs, several GB, unless it is told an index that has it without.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 target=${CARGO_TARGET_DIR:-target}
@@ -30,10 +31,8 @@ if [ -z "${BENCH_PYTHON:-}" ]; then
     BENCH_PYTHON=$BENCH_FOLDER/venv/bin/python
     if ! cmp -s tools/bench/requirements.txt "$BENCH_FOLDER/venv/installed"; then
         python3 -m venv "$BENCH_FOLDER/venv" || fail "python3 can't make a venv (on Debian: apt install python3-venv)"
-        # With +cpu in its version that one is preferred to the build for GPUs, which is ten times as large.
         # shellcheck disable=SC2086 # Several arguments.
-        "$BENCH_PYTHON" -m pip install --quiet --extra-index-url https://download.pytorch.org/whl/cpu \
-            ${BENCH_PIP_ARGS:-} -r tools/bench/requirements.txt
+        "$BENCH_PYTHON" -m pip install --quiet ${BENCH_PIP_ARGS:-} -r tools/bench/requirements.txt
         cp tools/bench/requirements.txt "$BENCH_FOLDER/venv/installed"
     fi
 fi
