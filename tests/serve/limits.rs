@@ -244,3 +244,18 @@ async fn a_client_that_reads_too_late_is_told_why_it_is_let_go() {
     assert!(tokio::time::timeout(Duration::from_secs(1), sending).await.is_err(), "it was let go too soon");
     assert_eq!(slow.close_code().await, 4001);
 }
+
+#[tokio::test]
+async fn what_is_no_websocket_is_told_by_a_number() {
+    let server = Server::start(Setup::default()).await;
+    let raw = async |payload: &[u8], code| {
+        let mut client = server.client().await;
+        let frame = Frame::message(payload.to_vec(), code, true);
+        client.0.send(Message::Frame(frame)).await.unwrap();
+        client.close_code().await
+    };
+    assert_eq!(raw(b"{\"type\":\"ping\xff\"}", OpCode::Data(Data::Text)).await, 1007);
+    assert_eq!(raw(b"the rest of nothing", OpCode::Data(Data::Continue)).await, 1002);
+    assert_eq!(raw(b"no such kind", OpCode::Data(Data::Reserved(5))).await, 1002);
+    server.client().await.is_alive().await;
+}
