@@ -6,7 +6,7 @@ from work import WORKS
 
 MEMORY = ["imesli-q8_0", "imesli-q5_0", "imesli-f16", "whisper-defaults-f16", "whisper-defaults-q8_0", "faster-int8",
           "faster-float32", "transformers"]
-START = ["imesli-q8_0", "imesli-f16", "whisper-defaults-q8_0", "faster-int8", "transformers"]
+START = ["imesli-q8_0-margin", "imesli-q8_0", "imesli-f16", "whisper-defaults-q8_0", "faster-int8", "transformers"]
 STARTS = 3
 MESSAGES = 10  # to the server, for its own time
 

@@ -72,7 +72,7 @@ def rows(small, title):
             ours, theirs = costs["memory"][name], costs["memory"]["faster-int8"]
             yield ("memory, one state: less than faster-whisper int8", title(name).removeprefix("imesli, "),
                    f"{ours:.0f} MB to {theirs:.0f} MB", "yes" if ours < theirs else "no")
-    for name in ("imesli-q8_0", "imesli-f16"):
+    for name in ("imesli-q8_0-margin", "imesli-q8_0", "imesli-f16"):
         if name in costs["starts"] and "faster-int8" in costs["starts"]:
             values = [a / b for a, b in zip(costs["starts"]["faster-int8"], costs["starts"][name])]
             yield ("process start to first answer: 5 × faster", title(name).removeprefix("imesli, "), spread(values),

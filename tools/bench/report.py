@@ -47,8 +47,8 @@ TAIL = """## How it is measured, and what it does not show
   stay loaded meanwhile, and rest. There is one request before the first round that does not count. Seconds are medians. The ratio
   is faster-whisper's time in a round by that of the engine in the same round: the median, and from the lowest to the highest.
 - **Something else.** What the processor did while engines were measured, and was not theirs (or was taken by the host), is given at
-  the top: the mean of the work for which it was largest. ggml's threads wait for each other by spinning, which costs imesli and whisper.cpp
-  many times more than faster-whisper when a core is taken away: on a busy machine the ratios say nothing.
+  the top: the mean of the work for which it was largest. The threads of all engines wait for each other at every step, so a core that is taken away slows them by more than its
+  share, and not all by the same: on a busy machine the ratios say nothing.
 - **1 s margin** is `--audio-context 1.0`: the encoder computes the audio and a second of silence, and not all of 30 s. A server
   does that for checkpoints which [`convert --probe`](quality.md#short-audio) has seen to bear it. Random weights can't be probed: these rows
   say what the rule gains where it holds, not that it holds.
