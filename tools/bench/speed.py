@@ -65,7 +65,7 @@ def measure(engines, work, names, audio, rounds, say):
                 say(f"{work.title}, round {number + 1} of {rounds}, {name}: {seconds:.2f} s")
             for name, engine in running.items():
                 if isinstance(engine, Imesli) and work.windows > 1:
-                    windows = len(engine.answer["segments"])
+                    windows = engine.answer["unended"]
                     assert windows == result["windows"][name], (name, windows)
     result["others"] = round(sum(shares) / len(shares), 3)
     if result["others"] > 0.05:
