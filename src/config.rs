@@ -124,7 +124,7 @@ pub struct ModelArgs {
     /// The type of the weights to use, and to convert to if that has not been done [default: q8_0, or what is there].
     #[arg(long, env = "IMESLI_QUANTIZE", value_name = "TYPE", value_parser = QuantTypeParser)]
     pub quantize: Option<QuantType>,
-    /// Windows that are decoded at the same time; each costs memory, for whisper-small about 0.45 GB
+    /// Windows that are decoded at the same time; each costs memory, for whisper-small about 0.17 GB
     /// [default: one for each four cores, as far as memory goes].
     #[arg(long, env = "IMESLI_STATES", value_parser = clap::value_parser!(u16).range(1..=64))]
     pub states: Option<u16>,
