@@ -87,7 +87,7 @@ impl Report {
             let raw = (self.orthography != Orthography::None).then(|| segment.text.clone());
             segment.text = self.orthography.normalize(&segment.text);
             if self.timestamps != Timestamps::Word {
-                segment.words.clear();
+                segment.words = Vec::new(); // and not their room, which hours of segments would keep
             }
             for word in &mut segment.words {
                 word.text = self.orthography.normalize(&word.text);
