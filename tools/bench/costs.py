@@ -66,7 +66,7 @@ def own_time(engines, audio, say):
             said = engine.answer
             rows.append([seconds, said["queue_seconds"], said["processing_seconds"]])
         time.sleep(0.2)
-        log = [dict(re.findall(r"(\w+)=([\d.]+)", line)) for line in engine.server.log if "transcribed" in line]
+        log = [dict(re.findall(r"(\w+)=([\d.]+)", line)) for line in engine.child.log if "transcribed" in line]
     finally:
         engine.stop()
     if len(log) != len(rows):

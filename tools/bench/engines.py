@@ -71,19 +71,34 @@ class Process:
                 pipe.close()
 
 
-class Imesli:
+class Engine:
+    """What all engines are to the measurements: a process of their own, from start() to stop()."""
+
+    child = None
+
+    def peak_mb(self):
+        return self.child.peak_mb()
+
+    def pid(self):
+        return self.child.process.pid
+
+    def stop(self):
+        if self.child:
+            self.child.stop()
+
+
+class Imesli(Engine):
     """The server itself, over WebSocket as its clients do it."""
 
     def __init__(self, program, model, context="full", more=()):
         self.command = [
             program, "--checkpoint", model, "--host", "127.0.0.1", "--port", "0", "--language", "en", "--cpu",
             "--beam-size", "5", "--vad", "off", "--loop-guard", "off", "--audio-context", context, *more]
-        self.server = None
 
     def start(self, work, window_tokens=None):
         self.limit = window_tokens or work.window_tokens
-        self.server = Process([*self.command, "--max-tokens", str(self.limit)], stdout=subprocess.DEVNULL)
-        self.address = self.server.wait_for(r"listening on (ws://\S+)")[1]
+        self.child = Process([*self.command, "--max-tokens", str(self.limit)], stdout=subprocess.DEVNULL)
+        self.address = self.child.wait_for(r"listening on (ws://\S+)")[1]
         return self
 
     def connect(self):
@@ -128,54 +143,34 @@ class Imesli:
         finally:
             self.stop()
 
-    def peak_mb(self):
-        return self.server.peak_mb()
-
-    def pid(self):
-        return self.server.process.pid
-
-    def stop(self):
-        if self.server:
-            self.server.stop()
-
 
 def read(file):
     with open(file, "rb") as stream:
         return base64.b64encode(stream.read()).decode()
 
 
-class Worker:
+class Worker(Engine):
     """A process that takes its work as lines of JSON."""
 
     def __init__(self, command):
-        self.command, self.worker = command, None
+        self.command = command
 
     def start(self, work):
-        self.worker = Process(self.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self.child = Process(self.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         return self
 
     def ask(self, expected, **request):
         """The seconds it took, by the worker's own clock; so many tokens are expected."""
-        self.worker.process.stdin.write(json.dumps(request) + "\n")
-        self.worker.process.stdin.flush()
-        line = self.worker.process.stdout.readline()
+        self.child.process.stdin.write(json.dumps(request) + "\n")
+        self.child.process.stdin.flush()
+        line = self.child.process.stdout.readline()
         if not line:
-            self.worker.reader.join(5)
-            self.worker.fail("ended")
+            self.child.reader.join(5)
+            self.child.fail("ended")
         answer = json.loads(line)
         if answer["tokens"] != expected:
-            self.worker.fail(f"wrote {answer['tokens']} tokens, not {expected}")
+            self.child.fail(f"wrote {answer['tokens']} tokens, not {expected}")
         return answer["seconds"]
-
-    def peak_mb(self):
-        return self.worker.peak_mb()
-
-    def pid(self):
-        return self.worker.process.pid
-
-    def stop(self):
-        if self.worker:
-            self.worker.stop()
 
 
 class WhisperDefaults(Worker):
