@@ -59,13 +59,12 @@ static void imesli_f16_columns(int64_t m, const ggml_fp16_t * a, int64_t lda, co
 // C [n][m] = B [n][k] · A [m][k]ᵀ, this thread's part of it. False, in every thread, where another kernel is to do it.
 static bool imesli_f16_product(int64_t m, int64_t n, int64_t k, const ggml_fp16_t * a, int64_t lda, const ggml_fp16_t * b, int64_t ldb,
                                float * c, int64_t ldc, int ith, int nth) {
-    if (n > IMESLI_FEW_COLUMNS || k > IMESLI_MOST_VALUES || k%IMESLI_HALF_LANES != 0) { return false; }
+    if (n < 2 || n > IMESLI_FEW_COLUMNS || k > IMESLI_MOST_VALUES || k%IMESLI_HALF_LANES != 0) { return false; }
     alignas(64) float columns[IMESLI_FEW_COLUMNS*IMESLI_MOST_VALUES]; // 160 KB, of which a model touches what its rows need
     for (int64_t j = 0; j < n; j++) {
         for (int64_t i = 0; i < k; i += IMESLI_HALF_LANES) { imesli_half_store(columns + j*k + i, imesli_half_load(b + j*ldb + i)); }
     }
     switch (n) {
-        case 1: imesli_f16_columns<1>(m, a, lda, columns, k, c, ldc, ith, nth); break;
         case 2: imesli_f16_columns<2>(m, a, lda, columns, k, c, ldc, ith, nth); break;
         case 3: imesli_f16_columns<3>(m, a, lda, columns, k, c, ldc, ith, nth); break;
         case 4: imesli_f16_columns<4>(m, a, lda, columns, k, c, ldc, ith, nth); break;
