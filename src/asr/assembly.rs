@@ -72,6 +72,25 @@ pub(super) fn assemble(
     transcript
 }
 
+/// The text of the first windows, of which some are done, as far as the next one can't change it.
+pub(super) fn settled(vocabulary: &Vocabulary, windows: &[Window], done: &[Done]) -> String {
+    let text = |done: &Done| {
+        done.heard.pieces.iter().map(|piece| vocabulary.text(&piece.hypothesis.tokens)).collect()
+    };
+    let texts: Vec<WindowText> = windows
+        .iter()
+        .zip(done)
+        .map(|(window, done)| WindowText { window: window.clone(), text: text(done) })
+        .collect();
+    let mut words = stitch(&texts);
+    // A window that overlaps with the last one may change that one's words, and none before.
+    if windows.get(done.len()).is_some_and(|next| next.overlap > 0) {
+        let own = texts.last().map_or(0, |last| word::words(&last.text, 0).len());
+        words.truncate(words.len() - own.min(words.len()));
+    }
+    word::text(&words)
+}
+
 /// The segments of a piece as the model wrote them, in the recording's time.
 fn segments_of(vocabulary: &Vocabulary, window: &Window, piece: &Piece, timestamps: bool) -> Vec<Segment> {
     let offset = seconds(window.range.start + piece.range.start);

@@ -8,7 +8,7 @@
 //! - [`audio_context`]: how much of the model's 30 s a shorter window is heard with. Pure.
 //! - `token_times`: when the tokens of a window were said, by the model's attention.
 //! - [`recognizer`]: one window through one state.
-//! - [`pool`]: states on threads of their own, one bounded queue in front.
+//! - [`pool`]: states on threads of their own, one bounded queue in front. `queue`: which window is next. Pure.
 //! - `plan`: what of a recording goes to the model, and in which windows.
 //! - [`stitch`]: the windows' texts joined. Pure.
 //! - `assembly`: what was heard in the windows, put together. Pure.
@@ -23,6 +23,7 @@ pub mod live;
 pub mod model;
 mod plan;
 pub mod pool;
+mod queue;
 pub mod recognizer;
 pub mod repetition;
 pub mod rules;

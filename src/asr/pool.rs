@@ -5,16 +5,17 @@
 //! each holder keeps at most [`Pool::states`] windows in it. Streams of live audio are admitted elsewhere, and have one or
 //! two windows in it each; theirs go first, but not for ever.
 
-use std::collections::VecDeque;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use super::model::Model;
+use super::queue::Queue;
 use super::recognizer::{Cancel, DecodeOptions, Heard, Recognizer};
 use super::vocabulary::Vocabulary;
 use crate::audio::excerpt::Excerpt;
@@ -35,6 +36,8 @@ pub struct PoolOptions {
 #[derive(Debug, Clone)]
 pub struct Permit {
     _place: Arc<OwnedSemaphorePermit>,
+    /// Whose windows these are.
+    client: Arc<str>,
 }
 
 /// How long a window can wait.
@@ -81,52 +84,21 @@ struct Queued {
     reply: oneshot::Sender<Result<Done>>,
 }
 
-/// So many windows of live audio may go ahead of a file's that waits; then it has its turn.
-const LIVE_IN_A_ROW: usize = 3;
+/// Is told of every window that is done.
+type Observer = Box<dyn Fn(&Done) + Send + Sync>;
 
-#[derive(Debug)]
-struct Queue<T> {
-    phrases: VecDeque<T>,
-    partials: VecDeque<T>,
-    files: VecDeque<T>,
-    /// Windows of live audio that went ahead of a file's.
-    ahead: usize,
-    closed: bool,
-}
-
-impl<T> Default for Queue<T> {
-    fn default() -> Self {
-        let (phrases, partials, files) = Default::default();
-        Self { phrases, partials, files, ahead: 0, closed: false }
-    }
-}
-
-impl<T> Queue<T> {
-    fn push(&mut self, urgency: Urgency, job: T) {
-        match urgency {
-            Urgency::Phrase => self.phrases.push_back(job),
-            Urgency::Partial => self.partials.push_back(job),
-            Urgency::File => self.files.push_back(job),
-        }
-    }
-
-    fn pop(&mut self) -> Option<T> {
-        if self.files.is_empty() || self.ahead < LIVE_IN_A_ROW {
-            let live = self.phrases.pop_front().or_else(|| self.partials.pop_front());
-            if live.is_some() {
-                self.ahead = if self.files.is_empty() { 0 } else { self.ahead + 1 };
-                return live;
-            }
-        }
-        self.ahead = 0;
-        self.files.pop_front()
-    }
-}
-
-#[derive(Debug)]
 struct Shared {
     queue: Mutex<Queue<Queued>>,
     arrived: Condvar,
+    /// States at work.
+    busy: AtomicUsize,
+    observer: OnceLock<Observer>,
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shared").field("queue", &self.queue).field("busy", &self.busy).finish_non_exhaustive()
+    }
 }
 
 impl Shared {
@@ -142,7 +114,7 @@ impl Shared {
             if let Some(queued) = queue.pop() {
                 return Some(queued);
             }
-            if queue.closed {
+            if queue.is_closed() {
                 return None;
             }
             queue = self.arrived.wait(queue).unwrap_or_else(PoisonError::into_inner);
@@ -167,19 +139,20 @@ impl Pool {
     pub fn start(model: &Model, vocabulary: &Arc<Vocabulary>, options: PoolOptions) -> Result<Self> {
         let options = PoolOptions { states: options.states.max(1), ..options };
         let admission = Arc::new(Semaphore::new(options.requests.clamp(1, Semaphore::MAX_PERMITS)));
-        let shared = Shared { queue: Mutex::default(), arrived: Condvar::new() };
+        let (queue, busy, observer) = Default::default();
+        let shared = Shared { queue, arrived: Condvar::new(), busy, observer };
         let mut pool = Self { shared: Arc::new(shared), admission, options, workers: Vec::new() };
         for index in 0..options.states {
-            let mut worker = Worker {
-                recognizer: Some(Recognizer::new(model.new_state(options.threads)?, Arc::clone(vocabulary))),
-                model: model.clone(),
-                vocabulary: Arc::clone(vocabulary),
-                threads: options.threads,
+            let (model, vocabulary) = (model.clone(), Arc::clone(vocabulary));
+            let make = move || -> Result<Recognizer> {
+                Ok(Recognizer::new(model.new_state(options.threads)?, Arc::clone(&vocabulary)))
             };
+            let mut worker = Worker { recognizer: Some(make()?), make };
             let shared = Arc::clone(&pool.shared);
             let thread = std::thread::Builder::new().name(format!("state-{index}")).spawn(move || {
                 while let Some(queued) = shared.next() {
-                    worker.serve(queued);
+                    shared.busy.fetch_add(1, Ordering::Relaxed);
+                    worker.serve(queued, &shared);
                 }
             });
             pool.workers.push(thread.map_err(|e| Error::internal_from("starting a thread for a state", e))?);
@@ -192,22 +165,38 @@ impl Pool {
         self.options.states
     }
 
-    /// A place for one request.
+    /// Requests that are admitted at a time.
+    pub fn places(&self) -> usize {
+        self.options.requests
+    }
+
+    /// How many are being decoded.
+    pub fn busy(&self) -> usize {
+        self.shared.busy.load(Ordering::Relaxed)
+    }
+
+    /// Has every window that is done told to an observer, on the thread of its state. The first one stays.
+    pub fn observe(&self, observer: Observer) {
+        let _ = self.shared.observer.set(observer);
+    }
+
+    /// A place for one request. The windows of different clients take turns.
     ///
     /// # Errors
     /// [`Error::Overloaded`] at once when all are taken.
-    pub fn admit(&self) -> Result<Permit> {
+    pub fn admit(&self, client: &str) -> Result<Permit> {
         let place = Arc::clone(&self.admission).try_acquire_owned().map_err(|_| {
             Error::Overloaded(format!("all {} places are taken; try again later", self.options.requests))
         })?;
-        Ok(Permit { _place: Arc::new(place) })
+        Ok(Permit { _place: Arc::new(place), client: client.into() })
     }
 
     /// Queues a window. Dropping the receiver means that nobody wants the result: a job that has not
     /// begun by then never does.
     pub fn submit(&self, job: Job) -> oneshot::Receiver<Result<Done>> {
         let (reply, receiver) = oneshot::channel();
-        self.shared.lock().push(job.urgency, Queued { job, since: Instant::now(), reply });
+        let client = job.permit.as_ref().map(|permit| Arc::clone(&permit.client)).unwrap_or_default();
+        self.shared.lock().push(job.urgency, client, Queued { job, since: Instant::now(), reply });
         self.shared.arrived.notify_one();
         receiver
     }
@@ -215,7 +204,7 @@ impl Pool {
 
 impl Drop for Pool {
     fn drop(&mut self) {
-        self.shared.lock().closed = true;
+        self.shared.lock().close();
         self.shared.arrived.notify_all();
         for worker in self.workers.drain(..) {
             // A worker catches the panics of its work; there is nothing to be done about another.
@@ -224,22 +213,33 @@ impl Drop for Pool {
     }
 }
 
-struct Worker {
-    /// Taken away when its state may be broken, and made anew for the next job.
-    recognizer: Option<Recognizer>,
-    model: Model,
-    vocabulary: Arc<Vocabulary>,
-    threads: usize,
+/// What hears what is said in a window.
+trait Hear {
+    fn hear(&mut self, samples: &[f32], options: &DecodeOptions, cancel: &Cancel) -> Result<Heard>;
 }
 
-impl Worker {
-    fn serve(&mut self, queued: Queued) {
+impl Hear for Recognizer {
+    fn hear(&mut self, samples: &[f32], options: &DecodeOptions, cancel: &Cancel) -> Result<Heard> {
+        self.recognize(samples, options, cancel)
+    }
+}
+
+struct Worker<R, F> {
+    /// Taken away when its state may be broken, and made anew for the next job.
+    recognizer: Option<R>,
+    make: F,
+}
+
+impl<R: Hear, F: FnMut() -> Result<R>> Worker<R, F> {
+    fn serve(&mut self, queued: Queued, shared: &Shared) {
         let Queued { job, since, reply } = queued;
-        if reply.is_closed() {
-            return;
-        }
         let wait = since.elapsed();
-        let result = self.work(&job).map(|heard| Done { heard, queued: wait });
+        let result = (!reply.is_closed()).then(|| self.work(&job).map(|heard| Done { heard, queued: wait }));
+        shared.busy.fetch_sub(1, Ordering::Relaxed);
+        let Some(result) = result else { return };
+        if let (Ok(done), Some(observer)) = (&result, shared.observer.get()) {
+            observer(done);
+        }
         // The place is free before the answer is seen, so that who asks again at once finds it.
         drop(job);
         // A closed channel is a client that went away in the meantime.
@@ -247,61 +247,28 @@ impl Worker {
     }
 
     fn work(&mut self, job: &Job) -> Result<Heard> {
-        let samples = job.excerpt.read(job.range.clone())?;
-        let mut recognizer = match self.recognizer.take() {
-            Some(recognizer) => recognizer,
-            None => Recognizer::new(self.model.new_state(self.threads)?, Arc::clone(&self.vocabulary)),
-        };
-        let work = AssertUnwindSafe(|| recognizer.recognize(&samples, &job.options, &job.cancel));
-        let result = catch_unwind(work)
-            .unwrap_or_else(|_| Err(Error::internal("the recognition of a window panicked")));
+        let samples = caught(|| job.excerpt.read(job.range.clone()))?;
+        let mut kept = self.recognizer.take();
+        let result = caught(|| {
+            let recognizer = match &mut kept {
+                Some(recognizer) => recognizer,
+                None => kept.insert((self.make)()?),
+            };
+            recognizer.hear(&samples, &job.options, &job.cancel)
+        });
         if !matches!(result, Err(Error::Internal { .. })) {
-            self.recognizer = Some(recognizer);
+            self.recognizer = kept;
         }
         result
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn live_audio_goes_first_and_files_have_their_turn() {
-        let mut queue = Queue::default();
-        for file in ["f1", "f2", "f3"] {
-            queue.push(Urgency::File, file);
-        }
-        for live in ["p1", "p2"] {
-            queue.push(Urgency::Partial, live);
-        }
-        for phrase in ["s1", "s2", "s3"] {
-            queue.push(Urgency::Phrase, phrase);
-        }
-        let order: Vec<_> = std::iter::from_fn(|| queue.pop()).collect();
-        assert_eq!(order, ["s1", "s2", "s3", "f1", "p1", "p2", "f2", "f3"]);
-    }
-
-    #[test]
-    fn a_file_waits_for_no_more_than_a_few_however_many_come() {
-        let mut queue = Queue::default();
-        queue.push(Urgency::File, 0);
-        let mut before = 0;
-        loop {
-            queue.push(Urgency::Phrase, 1);
-            queue.push(Urgency::Partial, 2);
-            match queue.pop() {
-                Some(0) => break,
-                _ => before += 1,
-            }
-        }
-        assert_eq!(before, LIVE_IN_A_ROW);
-        // Without a file that waits, nothing counts.
-        for _ in 0..10 {
-            queue.pop();
-        }
-        queue.push(Urgency::File, 0);
-        queue.push(Urgency::Phrase, 1);
-        assert_eq!(queue.pop(), Some(1));
-    }
+/// A panic costs a job and not the thread.
+fn caught<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
+    catch_unwind(AssertUnwindSafe(work))
+        .unwrap_or_else(|_| Err(Error::internal("the recognition of a window panicked")))
 }
+
+#[cfg(test)]
+#[path = "pool_tests.rs"]
+mod tests;

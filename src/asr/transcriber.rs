@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::assembly::assemble;
+use super::assembly::{assemble, settled};
 use super::audio_context::AudioContext;
 use super::model::{Head, Token};
 use super::plan::plan;
@@ -182,13 +182,21 @@ pub struct Timings {
     pub align: Duration,
 }
 
-/// Windows that are done, of all.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Progress {
-    /// Done.
+/// How far a recording is.
+pub struct Progress<'a> {
+    /// Windows that are done.
     pub done: usize,
-    /// All.
+    /// All windows.
     pub total: usize,
+    settled: &'a dyn Fn() -> String,
+}
+
+impl Progress<'_> {
+    /// The text so far, in the spelling that was asked for, as far as nothing that follows can change it: the final text
+    /// begins with it.
+    pub fn text(&self) -> String {
+        (self.settled)()
+    }
 }
 
 /// A pool of states and what the checkpoint says about using them.
@@ -222,7 +230,30 @@ impl Transcriber {
     /// # Errors
     /// [`Error::Overloaded`] at once when all are taken.
     pub fn admit(&self) -> Result<Permit> {
-        self.pool.admit()
+        self.admit_of("")
+    }
+
+    /// The same for a request of this client: those of different ones take turns.
+    ///
+    /// # Errors
+    /// [`Error::Overloaded`] at once when all are taken.
+    pub fn admit_of(&self, client: &str) -> Result<Permit> {
+        self.pool.admit(client)
+    }
+
+    /// Has `observer` told of every window that is done, also of live audio. The first one stays.
+    pub fn observe(&self, observer: impl Fn(&Done) + Send + Sync + 'static) {
+        self.pool.observe(Box::new(observer));
+    }
+
+    /// Requests that are admitted at a time.
+    pub fn places(&self) -> usize {
+        self.pool.places()
+    }
+
+    /// States, and those of them that are at work.
+    pub fn states(&self) -> (usize, usize) {
+        (self.pool.states(), self.pool.busy())
     }
 
     /// Transcribes a recording of any length, within a tokio runtime. Its windows are spread over the free states.
@@ -237,7 +268,7 @@ impl Transcriber {
         request: &Request,
         permit: Permit,
         cancel: &Cancel,
-        mut progress: impl FnMut(Progress) + Send,
+        mut progress: impl FnMut(Progress<'_>) + Send,
     ) -> Result<Transcript> {
         let _cancel_on_drop = CancelOnDrop(cancel.clone());
         let mut options = Arc::new(self.decode_options(request)?);
@@ -270,7 +301,8 @@ impl Transcriber {
                 options = Arc::new(DecodeOptions { language: Language::Token(token), ..(*options).clone() });
             }
             done.push(one);
-            progress(Progress { done: done.len(), total });
+            let settled = || request.orthography.normalize(&settled(&self.vocabulary, &plan.windows, &done));
+            progress(Progress { done: done.len(), total, settled: &settled });
         }
         let mut transcript =
             assemble(&self.vocabulary, plan.excerpt.seconds(), &plan.windows, &done, &options);

@@ -100,12 +100,18 @@ fn a_long_recording_is_put_together_from_its_windows() {
     let mut seen = Vec::new();
     let permit = transcriber.admit().unwrap();
     let (request, cancel) = (greedy(), Cancel::default());
-    let work = transcriber.transcribe(recording(long), &request, permit, &cancel, |p| seen.push(p));
+    let work = transcriber.transcribe(recording(long), &request, permit, &cancel, |p| {
+        seen.push((p.done, p.total, p.text()));
+    });
     let found = wait(work).unwrap();
     let errors = word_errors(&wanted, &found.text);
     assert!(errors <= 2, "{errors} errors in 96 words: {}", found.text);
     assert!(found.tokens.len() > 1);
-    assert_eq!(seen.last().map(|p| (p.done, p.total)), Some((found.tokens.len(), found.tokens.len())));
+    let windows = found.tokens.len();
+    assert_eq!(seen.last(), Some(&(windows, windows, found.text.clone())));
+    for pair in seen.windows(2) {
+        assert!(pair[1].2.starts_with(&pair[0].2), "what is settled stays: {pair:?}");
+    }
     assert!(found.segments.windows(2).all(|pair| pair[0].start <= pair[1].start));
 }
 

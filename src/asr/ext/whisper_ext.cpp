@@ -8,7 +8,7 @@
 
 #include "packed.h"
 
-#define IMESLI_EXT_VERSION 7
+#define IMESLI_EXT_VERSION 8
 
 enum imesli_status : int32_t {
     IMESLI_OK        = 0,
@@ -75,6 +75,16 @@ extern "C" {
 
 int32_t imesli_ext_version(void) {
     return IMESLI_EXT_VERSION;
+}
+
+// A new state, null where there is no memory for it. What it had got by then may be lost, which costs less than the process.
+struct whisper_state * imesli_new_state(struct whisper_context * ctx) {
+    struct whisper_state * state = nullptr;
+    imesli_guard([&]() -> int32_t {
+        state = whisper_init_state(ctx);
+        return IMESLI_OK;
+    });
+    return state;
 }
 
 // Packs the weights in q8_0 (packed.h) that lie in the processor's own memory, where its kernels want them so. To be called

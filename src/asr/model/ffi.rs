@@ -7,7 +7,7 @@ use whisper_rs::whisper_rs_sys::{whisper_context, whisper_state};
 use super::Head;
 
 /// What [`imesli_ext_version`] must return. A stale build of whisper.cpp is found out by it.
-pub(super) const EXT_VERSION: i32 = 7;
+pub(super) const EXT_VERSION: i32 = 8;
 
 pub(super) const STATUS_OK: i32 = 0;
 pub(super) const STATUS_NO_MEMORY: i32 = 2;
@@ -17,6 +17,7 @@ pub(super) const STATUS_EXCEPTION: i32 = 5;
 
 unsafe extern "C" {
     pub(super) fn imesli_ext_version() -> i32;
+    pub(super) fn imesli_new_state(ctx: *mut whisper_context) -> *mut whisper_state;
     pub(super) fn imesli_pack(ctx: *mut whisper_context) -> i32;
     pub(super) fn imesli_token_bytes(ctx: *mut whisper_context, id: i32, length: *mut usize)
     -> *const c_char;

@@ -21,6 +21,13 @@ use crate::error::{Error, Result};
 /// A token's id in the vocabulary.
 pub type Token = u32;
 
+/// Whisper's English name of a language, in lower case, by its code; `None` for codes that it has none for.
+pub fn language_name(code: &str) -> Option<&'static str> {
+    // whisper.cpp's own search logs an error for what it does not find.
+    let id = (0..=whisper_rs::get_lang_max_id()).find(|id| whisper_rs::get_lang_str(*id) == Some(code))?;
+    whisper_rs::get_lang_str_full(id)
+}
+
 /// How the weights are loaded.
 #[derive(Debug, Clone, Copy)]
 pub struct ModelOptions {
@@ -232,5 +239,17 @@ impl Model {
     /// [`Error::Internal`] when there is not enough memory for it.
     pub fn new_state(&self, threads: usize) -> Result<State> {
         State::new(self, threads)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::language_name;
+
+    #[test]
+    fn languages_have_english_names() {
+        for (code, name) in [("en", Some("english")), ("yue", Some("cantonese")), ("kab", None), ("", None)] {
+            assert_eq!(language_name(code), name, "{code}");
+        }
     }
 }

@@ -40,7 +40,7 @@ impl Drop for State {
 impl State {
     pub(super) fn new(model: &Model, threads: usize) -> Result<Self> {
         // SAFETY: the context is alive; the result is checked for null.
-        let raw = unsafe { sys::whisper_init_state(model.context.0) };
+        let raw = unsafe { ffi::imesli_new_state(model.context.0) };
         if raw.is_null() {
             return Err(Error::internal("no memory for another state of the model"));
         }
