@@ -6,6 +6,7 @@
 //! - [`voice`]: where somebody speaks; [`excerpt`]: what is left without long silence; [`pause`]: where nothing is said.
 //! - [`pcm`]: live audio, as it comes; [`endpoint`]: where its phrases begin and end; [`pipe`]: what it
 //!   begins with, raw or WAV.
+//! - [`turn`]: how a long file lets others go first.
 //! - [`window`]: where to cut recordings that are too long for one go.
 
 mod decode;
@@ -21,6 +22,7 @@ pub mod samples;
 mod sink;
 #[cfg(test)]
 mod tests;
+pub mod turn;
 pub mod voice;
 pub mod window;
 
@@ -30,6 +32,7 @@ use std::path::{Path, PathBuf};
 
 use self::samples::Samples;
 use self::sink::Sink;
+use self::turn::Turn;
 use crate::error::{Error, Result};
 
 /// Samples per second of everything behind the decoder: what Whisper was trained on.
@@ -44,11 +47,14 @@ pub struct Limits {
     pub memory_seconds: u32,
     /// Where longer ones lie.
     pub spool_dir: PathBuf,
+    /// Who is asked in between whether the reading may go on.
+    pub turn: Turn,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { max_seconds: 4 * 3600, memory_seconds: 600, spool_dir: std::env::temp_dir() }
+        let spool_dir = std::env::temp_dir();
+        Self { max_seconds: 4 * 3600, memory_seconds: 600, spool_dir, turn: Turn::default() }
     }
 }
 

@@ -3,6 +3,7 @@
 
 use super::resample::Resampler;
 use super::samples::{Samples, Writer};
+use super::turn::{TURN, Turn};
 use super::{Limits, SAMPLE_RATE};
 use crate::error::{Error, Result};
 
@@ -22,6 +23,9 @@ pub(super) struct Sink {
     max_seconds: u32,
     /// Rate and channels of the first block.
     first: Option<(u32, usize)>,
+    /// Asked when there are so many samples.
+    turn: Turn,
+    next_turn: usize,
 }
 
 impl Sink {
@@ -35,6 +39,8 @@ impl Sink {
             max_samples,
             max_seconds: limits.max_seconds,
             first: None,
+            turn: limits.turn.clone(),
+            next_turn: TURN,
         }
     }
 
@@ -87,6 +93,10 @@ impl Sink {
         }
         self.writer.push(&mut self.ready)?;
         self.ready.clear();
+        if self.writer.len() >= self.next_turn {
+            self.next_turn = self.writer.len() + TURN;
+            self.turn.ask(self.writer.len())?;
+        }
         Ok(())
     }
 
