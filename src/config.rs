@@ -1,11 +1,15 @@
 //! Command line and environment: one typed, checked configuration.
 
+mod access;
 mod convert;
+mod key;
 mod live;
 mod output;
 mod serve;
 
+pub use access::AccessArgs;
 pub use convert::{ConvertCommand, EvalText};
+pub use key::{KeyArgs, KeyCommand, NewKeyArgs};
 pub use live::LiveArgs;
 pub use output::{Format, OutputArgs};
 pub use serve::{ServeArgs, TlsFiles};
@@ -24,7 +28,8 @@ use crate::asr::segment::Timestamps;
 use crate::asr::switch::Switch;
 use crate::asr::transcriber::Request;
 use crate::checkpoint::{QuantType, QuantTypeParser};
-use crate::client::Address;
+use crate::client::{Address, ApiKey};
+use crate::logging::LogFormat;
 use crate::text::Orthography;
 
 /// Speech to text for your own fine-tuned Whisper model. Without a command, it serves.
@@ -34,6 +39,9 @@ pub struct Cli {
     /// How much is logged, on standard error: error, warn, info, debug or trace, in any case.
     #[arg(long, global = true, env = "IMESLI_LOG_LEVEL", default_value = "info", value_parser = log_level)]
     pub log_level: tracing::Level,
+    /// How the log is written: lines for people, or a JSON object a line.
+    #[arg(long, global = true, env = "IMESLI_LOG_FORMAT", value_enum, default_value_t)]
+    pub log_format: LogFormat,
     /// What to do instead of serving.
     #[command(subcommand)]
     pub command: Option<Command>,
@@ -58,10 +66,10 @@ impl Cli {
     }
 }
 
-/// An option other than the global one that was given on the command line.
+/// An option other than the global ones that was given on the command line.
 fn stray_option(matches: &ArgMatches) -> Option<String> {
     let given = |id: &&str| matches.value_source(id) == Some(ValueSource::CommandLine);
-    let mut ids = matches.ids().map(clap::Id::as_str).filter(|id| *id != "log_level");
+    let mut ids = matches.ids().map(clap::Id::as_str).filter(|id| !["log_level", "log_format"].contains(id));
     // Groups of flattened arguments have ids, too, and no source of their own.
     ids.find(|id| id.chars().all(|c| c.is_lowercase() || c == '_') && given(id))
         .map(|id| id.replace('_', "-"))
@@ -74,6 +82,8 @@ pub enum Command {
     Transcribe(TranscribeArgs),
     /// Turn a Hugging Face checkpoint into a quantized GGML file.
     Convert(ConvertCommand),
+    /// Make keys for those who may use the server.
+    Key(KeyArgs),
 }
 
 /// Arguments of `imesli transcribe`.
@@ -95,6 +105,9 @@ pub struct TranscribeArgs {
     /// Accept any certificate of the server, also a self-signed one.
     #[arg(long, requires = "server")]
     pub insecure: bool,
+    /// The key that the server wants. Better in the environment: other users see command lines.
+    #[arg(long, env = "IMESLI_KEY", hide_env_values = true, value_name = "KEY")]
+    pub key: Option<ApiKey>,
     /// The model.
     #[command(flatten)]
     pub model: ModelArgs,
@@ -148,6 +161,16 @@ impl ModelArgs {
     /// States of the model.
     pub fn states(&self) -> usize {
         self.states.map_or_else(|| default_states(cores(), memory()), usize::from)
+    }
+
+    /// What clients see as the model's name: that of its folder or file, or OWNER/NAME.
+    pub fn name(&self) -> String {
+        let path = &self.checkpoint;
+        if let Some(reference) = path.to_str().and_then(|path| path.strip_prefix("hf:")) {
+            return reference.to_owned();
+        }
+        let real = path.canonicalize().unwrap_or_else(|_| path.clone());
+        real.file_name().map_or_else(|| "imesli".to_owned(), |name| name.to_string_lossy().into_owned())
     }
 
     /// Threads for each state.

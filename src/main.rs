@@ -1,25 +1,42 @@
 //! The `imesli` program: arguments in, exit code out.
 //!
-//! Exit codes: 0 fine, 1 failed while running, 2 wrong arguments, an unusable checkpoint or certificate, or a
-//! port that is taken, 130 when live audio was left at the second Ctrl-C.
+//! Exit codes: 0 fine, 1 failed while running, 2 wrong arguments, an unusable checkpoint, certificate, key file or spool
+//! folder, or a port that is taken, 130 when live audio was left at the second Ctrl-C.
 
+use std::io::Write as _;
 use std::process::ExitCode;
 #[cfg(unix)]
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use imesli::config::{Cli, Command, ServeArgs, TlsFiles};
+use imesli::config::{Cli, Command, KeyArgs, KeyCommand, ServeArgs, TlsFiles};
+use imesli::error::Error;
+use imesli::logging::start_with_traces;
+use imesli::serve::access::{self, Access};
 use imesli::serve::{Service, certificate, tls};
 use imesli::transcribe::{self, Outcome};
 use tokio::net::TcpListener;
+use tokio::sync::mpsc;
 
 fn main() -> ExitCode {
     imesli::memory::give_back_what_is_freed();
     let cli = Cli::read(std::env::args_os()).unwrap_or_else(|error| error.exit());
-    imesli::logging::start(cli.log_level);
+    let endpoint = cli.serve.otlp_endpoint.as_deref().filter(|url| cli.command.is_none() && !url.is_empty());
+    let traces = match endpoint.map(|url| start_with_traces(cli.log_level, cli.log_format, url)).transpose() {
+        Ok(traces) => traces,
+        Err(error) => {
+            imesli::logging::start(cli.log_level, cli.log_format);
+            tracing::error!("--otlp-endpoint can't be used: {error:#}");
+            return ExitCode::from(2);
+        }
+    };
+    if traces.is_none() {
+        imesli::logging::start(cli.log_level, cli.log_format);
+    }
     match cli.command {
         None => serve(&cli.serve),
         Some(Command::Convert(args)) => imesli::report::run(&args, &["convert"]),
+        Some(Command::Key(args)) => key(&args),
         Some(Command::Transcribe(args)) => match transcribe::run(&args, &mut std::io::stdout().lock()) {
             Ok(Outcome::Fine) => ExitCode::SUCCESS,
             Ok(Outcome::SomeFailed) => ExitCode::from(1),
@@ -33,8 +50,28 @@ fn main() -> ExitCode {
     }
 }
 
+/// The key goes to standard output by itself, what is to be said about it does not.
+fn key(args: &KeyArgs) -> ExitCode {
+    let KeyCommand::New(args) = &args.command;
+    let key = match access::new_key(&args.key_file, &args.name, &args.rules()) {
+        Ok(key) => key,
+        Err(error) => {
+            tracing::error!("{error}");
+            return ExitCode::from(if matches!(error, Error::InvalidInput(_)) { 2 } else { 1 });
+        }
+    };
+    if let Err(error) = writeln!(std::io::stdout(), "{key}") {
+        tracing::error!("the key is in the file, and can't be shown: {error}");
+        return ExitCode::from(1);
+    }
+    let (name, file) = (&args.name, args.key_file.display());
+    eprintln!("That is the key of {name}. Keep it: {file} has its hash alone, and it can't be shown again.");
+    ExitCode::SUCCESS
+}
+
 fn serve(args: &ServeArgs) -> ExitCode {
-    let runtime = match tokio::runtime::Runtime::new() {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    let runtime = match builder.enable_all().on_thread_start(step_back).build() {
         Ok(runtime) => runtime,
         Err(error) => {
             tracing::error!("starting the runtime: {error}");
@@ -60,7 +97,10 @@ fn serve(args: &ServeArgs) -> ExitCode {
         if let Ok(address) = listener.local_addr() {
             tracing::info!("listening on {scheme}://{address}");
         }
-        imesli::serve::run(listener, service, asked).await;
+        if let Err(error) = imesli::serve::run(listener, service, asked).await {
+            tracing::error!("{error}");
+            return ExitCode::from(1);
+        }
         tracing::info!("stopped");
         ExitCode::SUCCESS
     })
@@ -72,6 +112,8 @@ async fn prepare(args: &ServeArgs) -> anyhow::Result<(TcpListener, Service)> {
     let listener = TcpListener::bind(address)
         .await
         .with_context(|| format!("cannot listen on {}, port {}", args.host, args.port))?;
+    let address = listener.local_addr().context("asking for the address")?;
+    let access = Access::new(args.access.options(address.ip().to_canonical().is_loopback()))?;
     let files = match args.tls() {
         TlsFiles::None => None,
         TlsFiles::Given { cert, key } => Some((cert, key)),
@@ -81,10 +123,87 @@ async fn prepare(args: &ServeArgs) -> anyhow::Result<(TcpListener, Service)> {
         Some((cert, key)) => Some(tls::Acceptor::from_files(&cert, &key).await?),
         None => None,
     };
+    let metrics = match &args.metrics_listen {
+        Some(address) => Some(
+            TcpListener::bind(address)
+                .await
+                .with_context(|| format!("cannot listen on {address} for metrics"))?,
+        ),
+        None => None,
+    };
+    let limits = args.limits();
+    limits.check_spool()?;
     let requests = args.limits.max_requests as usize;
     let transcriber = imesli::load::transcriber(&args.model, requests)?;
-    let service = Service { transcriber, defaults: args.decode.request(), limits: args.limits.limits(), tls };
+    let model = args.model.clone();
+    let load = beside(move || {
+        imesli::load::transcriber(&model, requests).map_err(|error| Error::InvalidInput(format!("{error:#}")))
+    });
+    let service = Service {
+        transcriber,
+        model: args.model.name(),
+        load: Some(Box::new(load)),
+        access,
+        defaults: args.decode.request(),
+        limits,
+        tls,
+        metrics,
+        hangups: hangups().context("listening for SIGHUP")?,
+    };
     Ok((listener, service))
+}
+
+/// Lets the threads of the model go first: those that read messages and decode files have less to do, and a flood of
+/// either must not keep it from working. Called on each thread of the runtime.
+fn step_back() {
+    #[cfg(target_os = "linux")]
+    if let Err(error) = rustix::process::setpriority_process(None, NETWORK_NICENESS) {
+        tracing::debug!("a thread keeps its priority: {error}");
+    }
+}
+
+/// The model's threads get nine tenths of a core that both want.
+#[cfg(target_os = "linux")]
+const NETWORK_NICENESS: i32 = 10;
+
+/// Does a work on a thread of its own, which is started here: threads that it starts, those of a model, have its
+/// priority and not that of who asks.
+fn beside<T: Send + 'static>(
+    work: impl Fn() -> Result<T, Error> + Send + 'static,
+) -> impl Fn() -> Result<T, Error> + Send + Sync {
+    let (ask, asked) = std::sync::mpsc::channel::<std::sync::mpsc::Sender<Result<T, Error>>>();
+    std::thread::spawn(move || {
+        for answer in asked {
+            let _ = answer.send(work());
+        }
+    });
+    let gone = || Error::internal("the thread that loads models is gone");
+    move || {
+        let (answer, answered) = std::sync::mpsc::channel();
+        ask.send(answer).map_err(|_| gone())?;
+        answered.recv().map_err(|_| gone())?
+    }
+}
+
+/// Something for each SIGHUP.
+#[cfg(unix)]
+fn hangups() -> std::io::Result<Option<mpsc::Receiver<()>>> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut hangup = signal(SignalKind::hangup())?;
+    // One that comes while another is being followed asks for no more than that.
+    let (sender, receiver) = mpsc::channel(1);
+    tokio::spawn(async move {
+        while hangup.recv().await.is_some() {
+            let _ = sender.try_send(());
+        }
+    });
+    Ok(Some(receiver))
+}
+
+/// There is no such signal.
+#[cfg(not(unix))]
+fn hangups() -> std::io::Result<Option<mpsc::Receiver<()>>> {
+    Ok(None)
 }
 
 /// Signals that come so soon after the first are the same wish: `timeout` and some supervisors send it to the

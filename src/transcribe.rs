@@ -54,7 +54,7 @@ pub fn run(args: &TranscribeArgs, out: &mut impl Write) -> anyhow::Result<Outcom
         return Ok(Outcome::WrongArguments);
     }
     if let Some(server) = &args.server {
-        let client = Client::new(server.clone(), args.insecure, remote_options(args));
+        let client = Client::new(server.clone(), args.insecure, args.key.clone(), remote_options(args));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         return runtime.context("starting the runtime")?.block_on(run_remote(client, args, out));
     }
@@ -103,7 +103,7 @@ async fn one(transcriber: &Transcriber, request: &Request, file: &Path) -> anyho
     let recording = Recording::open(file, &Limits::default())?;
     let samples = Arc::new(recording.samples);
     let bar = progress_bar(file, "{msg} {wide_bar} {pos}/{len} windows, {eta} left");
-    let progress = |progress: crate::asr::transcriber::Progress| {
+    let progress = |progress: crate::asr::transcriber::Progress<'_>| {
         bar.set_length(progress.total as u64);
         bar.set_position(progress.done as u64);
     };

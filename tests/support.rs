@@ -88,8 +88,18 @@ impl Running {
         arguments: &[&str],
         environment: &[(&str, &OsStr)],
     ) -> Self {
+        Self::on_port(0, checkpoint, arguments, environment)
+    }
+
+    /// The same on this port.
+    pub(crate) fn on_port(
+        port: u16,
+        checkpoint: &Path,
+        arguments: &[&str],
+        environment: &[(&str, &OsStr)],
+    ) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_imesli"));
-        command.args(["--port", "0", "--checkpoint"]).arg(checkpoint).args(arguments);
+        command.args(["--port", &port.to_string(), "--checkpoint"]).arg(checkpoint).args(arguments);
         command.envs(environment.iter().copied());
         command.env("IMESLI_THREADS", "1").env_remove("RUST_LOG").stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();

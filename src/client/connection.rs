@@ -8,13 +8,13 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::http::HeaderValue;
-use tokio_tungstenite::tungstenite::http::header::USER_AGENT;
+use tokio_tungstenite::tungstenite::http::header::{AUTHORIZATION, USER_AGENT};
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{self, Message};
 use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 
 use super::message::{Incoming, Outgoing};
-use super::{Address, Error};
+use super::{Address, ApiKey, Error};
 
 /// For each of name and TCP, TLS, and the WebSocket handshake.
 const CONNECT: Duration = Duration::from_secs(15);
@@ -50,7 +50,7 @@ impl std::fmt::Debug for Connection {
 
 impl Connection {
     /// Connects to a server.
-    pub(super) async fn open(address: &Address, insecure: bool) -> Result<Self, Error> {
+    pub(super) async fn open(address: &Address, insecure: bool, key: Option<&ApiKey>) -> Result<Self, Error> {
         let unreachable = |fact: String| Error::Unreachable { address: address.to_string(), fact };
         let late = |_| unreachable(format!("no answer within {} s", CONNECT.as_secs()));
         let tcp = timeout(CONNECT, TcpStream::connect((address.host(), address.port()))).await;
@@ -67,6 +67,9 @@ impl Connection {
             WebSocketConfig::default().max_message_size(Some(MAX_MESSAGE)).max_frame_size(Some(MAX_MESSAGE));
         let mut request = address.uri().into_client_request().map_err(|e| unreachable(e.to_string()))?;
         request.headers_mut().insert(USER_AGENT, HeaderValue::from_static(AGENT));
+        if let Some(key) = key {
+            request.headers_mut().insert(AUTHORIZATION, key.header().map_err(unreachable)?);
+        }
         let handshake = client_async_with_config(request, stream, Some(config));
         let socket = timeout(CONNECT, handshake).await.map_err(late)?;
         let (socket, _) = socket.map_err(|error| unreachable(handshake_fact(&error)))?;

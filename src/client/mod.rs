@@ -2,6 +2,7 @@
 //! `serve` speaks. It loads no model and decodes no audio; the file goes out as it is.
 //!
 //! - [`Address`]: what the user named, taken apart.
+//! - [`ApiKey`]: what some servers want.
 //! - `connection`: TCP, TLS, the handshake, one message at a time, and a deadline for everything.
 //! - `message`: what goes over the wire.
 //! - [`Client`]: a file out, its transcript in. Large files go in chunks, and a connection that breaks is made
@@ -11,6 +12,7 @@
 mod address;
 mod connection;
 mod job;
+mod key;
 pub mod live;
 mod message;
 
@@ -21,6 +23,7 @@ use std::time::Duration;
 pub use self::address::Address;
 use self::connection::Connection;
 use self::job::Job;
+pub use self::key::ApiKey;
 pub use self::message::{Answer, AnswerSegment, AnswerSkipped, Options, Sound};
 
 /// How often a broken connection is made again before the file is given up, unless chunks got through in
@@ -87,14 +90,15 @@ pub struct Client {
     address: Address,
     /// Whether any certificate will do.
     insecure: bool,
+    key: Option<ApiKey>,
     options: Options,
     connection: Option<Connection>,
 }
 
 impl Client {
     /// A client that is not connected yet. `insecure` accepts any certificate, also self-signed ones.
-    pub fn new(address: Address, insecure: bool, options: Options) -> Self {
-        Self { address, insecure, options, connection: None }
+    pub fn new(address: Address, insecure: bool, key: Option<ApiKey>, options: Options) -> Self {
+        Self { address, insecure, key, options, connection: None }
     }
 
     /// Connects, unless that has been done.
@@ -141,7 +145,7 @@ impl Client {
     async fn connected(&mut self) -> Result<&mut Connection, Error> {
         let connection = match self.connection.take() {
             Some(connection) => connection,
-            None => Connection::open(&self.address, self.insecure).await?,
+            None => Connection::open(&self.address, self.insecure, self.key.as_ref()).await?,
         };
         Ok(self.connection.insert(connection))
     }

@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::{DecodeArgs, ModelArgs};
+use super::{AccessArgs, DecodeArgs, ModelArgs};
 use crate::serve::limits::Limits;
 
 /// Arguments of `imesli` without a command. The Python server's `--host`, `--port`, `--checkpoint` are here.
 #[derive(Debug, Clone, Args)]
 pub struct ServeArgs {
-    /// The address to listen on; 0.0.0.0 is all of IPv4.
+    /// The address to listen on; 0.0.0.0 is all of IPv4, and wants --key-file or --allow-anonymous.
     #[arg(long, env = "IMESLI_HOST", default_value = "127.0.0.1")]
     pub host: String,
     /// The port to listen on.
@@ -36,6 +36,15 @@ pub struct ServeArgs {
     /// Where that certificate lies.
     #[arg(long, env = "IMESLI_CERTS_DIR", default_value = "./certs", value_name = "DIR")]
     pub certs_dir: PathBuf,
+    /// An address and port of their own for /metrics, /health and /ready, without encryption or keys.
+    #[arg(long, env = "IMESLI_METRICS_LISTEN", value_name = "ADDRESS:PORT")]
+    pub metrics_listen: Option<String>,
+    /// An OpenTelemetry collector that spans are sent to by OTLP over HTTP, such as http://127.0.0.1:4318.
+    #[arg(long, env = "OTEL_EXPORTER_OTLP_ENDPOINT", value_name = "URL")]
+    pub otlp_endpoint: Option<String>,
+    /// Who may use it.
+    #[command(flatten)]
+    pub access: AccessArgs,
     /// The model.
     #[command(flatten)]
     pub model: ModelArgs,
@@ -71,6 +80,11 @@ pub struct LimitArgs {
     #[arg(long, env = "IMESLI_MAX_REQUESTS_PER_CONNECTION", default_value_t = 16, value_name = "N",
           value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub max_requests_per_connection: u32,
+    /// Seconds of audio that wait or are worked on, all connections together; more is refused (OVERLOADED). A recording
+    /// that is alone may be longer.
+    #[arg(long, env = "IMESLI_MAX_QUEUED_AUDIO", default_value_t = 14_400, value_name = "SECONDS",
+          value_parser = clap::value_parser!(u32).range(1..))]
+    pub max_queued_audio: u32,
     /// Memory in MiB for messages that come in or wait and for decoded audio (220 MiB an hour).
     #[arg(long, env = "IMESLI_MAX_MEMORY_MIB", default_value_t = 1024, value_name = "N",
           value_parser = clap::value_parser!(u32).range(1..))]
@@ -120,6 +134,14 @@ pub struct LimitArgs {
     #[arg(long, env = "IMESLI_WRITE_TIMEOUT", default_value_t = 30, value_name = "SECONDS",
           value_parser = clap::value_parser!(u32).range(1..))]
     pub write_timeout: u32,
+    /// MiB in a second that are read from one address (of IPv6: one /64), after a burst of sixteen seconds' worth.
+    #[arg(long, env = "IMESLI_MAX_INTAKE_MIB", default_value_t = 16, value_name = "N",
+          value_parser = clap::value_parser!(u32).range(1..))]
+    pub max_intake_mib: u32,
+    /// Seconds that the body of an HTTP request may take to come in.
+    #[arg(long, env = "IMESLI_BODY_TIMEOUT", default_value_t = 600, value_name = "SECONDS",
+          value_parser = clap::value_parser!(u32).range(1..))]
+    pub body_timeout: u32,
     /// Seconds that running work gets to finish when the server is stopped.
     #[arg(long, env = "IMESLI_SHUTDOWN_TIMEOUT", default_value_t = 30, value_name = "SECONDS")]
     pub shutdown_timeout: u32,
@@ -150,6 +172,15 @@ impl ServeArgs {
             _ => TlsFiles::None,
         }
     }
+
+    /// The bounds of the server. Uploads outlive it in a folder that is its own as its port is; on a port that the
+    /// system chooses, nobody would find them again.
+    pub fn limits(&self) -> Limits {
+        let limits = self.limits.limits();
+        let upload_dir =
+            (self.port != 0).then(|| limits.spool_dir.join(format!("imesli-uploads-{}", self.port)));
+        Limits { upload_dir, ..limits }
+    }
 }
 
 impl LimitArgs {
@@ -163,6 +194,7 @@ impl LimitArgs {
             audio_seconds: self.max_audio_seconds,
             connections: self.max_connections as usize,
             jobs_per_connection: self.max_requests_per_connection as usize,
+            queue_seconds: self.max_queued_audio,
             memory_bytes: mib(self.max_memory_mib),
             uploads: self.max_uploads as usize,
             uploads_per_connection: self.max_uploads_per_connection as usize,
@@ -176,6 +208,8 @@ impl LimitArgs {
             idle: seconds(self.idle_timeout),
             ping: seconds(self.ping_interval),
             write: seconds(self.write_timeout),
+            intake_bytes: mib(self.max_intake_mib),
+            body: seconds(self.body_timeout),
             shutdown: seconds(self.shutdown_timeout),
             ..Limits::default()
         }
@@ -210,6 +244,18 @@ mod tests {
         assert!(serve(&["--tls-cert", "a.pem", "--tls-key", "b.pem", "--tls-self-signed"]).is_err());
         let args = serve(&["--tls-self-signed", "--certs-dir", "x"]).unwrap();
         assert_eq!(args.tls(), TlsFiles::SelfSigned("x".into()));
+    }
+
+    #[test]
+    fn who_may_come_in_is_said_in_one_way() {
+        let args =
+            serve(&["--key-file", "k", "--allow-origin", "https://A.org:443,null", "--allow-origin", "*"]);
+        let options = args.unwrap().access.options(true);
+        assert_eq!((options.key_file, options.allow_anonymous), (Some("k".into()), false));
+        let origins: Vec<String> = options.origins.iter().map(ToString::to_string).collect();
+        assert_eq!(origins, ["https://a.org", "null", "*"]);
+        assert!(serve(&["--key-file", "k", "--allow-anonymous"]).is_err());
+        assert!(serve(&["--allow-origin", "a.org"]).is_err());
     }
 
     #[test]

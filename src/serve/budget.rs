@@ -27,6 +27,11 @@ impl Budget {
         self.take(amount).then(|| Reservation { budget: Arc::clone(self), amount })
     }
 
+    /// How much is held.
+    pub(super) fn used(&self) -> u64 {
+        self.used.load(Ordering::Relaxed)
+    }
+
     fn take(&self, amount: u64) -> bool {
         let more = |used: u64| used.checked_add(amount).filter(|sum| *sum <= self.limit);
         self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok()
@@ -34,6 +39,11 @@ impl Budget {
 }
 
 impl Reservation {
+    /// Moves all of it into another one.
+    pub(super) fn take(&mut self) -> Self {
+        Self { budget: Arc::clone(&self.budget), amount: std::mem::take(&mut self.amount) }
+    }
+
     /// Makes it so large at least. `false`, and it stays as it was, when that much is not left.
     pub(super) fn grow_to(&mut self, amount: u64) -> bool {
         let more = amount.saturating_sub(self.amount);

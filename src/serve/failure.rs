@@ -3,22 +3,40 @@
 use super::protocol::{Code, Id, ServerMessage};
 use crate::error::Error;
 
+/// The longest message.
+const MAX_MESSAGE_BYTES: usize = 1000;
+
 /// An error on its way to a client.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Failure {
     pub(super) code: Code,
     pub(super) message: String,
     pub(super) audio_id: Option<Id>,
+    /// Seconds after which it may be otherwise.
+    pub(super) retry_after: Option<u64>,
 }
 
 impl Failure {
+    /// What a message quotes of the client's own words may be long; the client is told the beginning.
     pub(super) fn new(code: Code, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), audio_id: None }
+        let mut message = message.into();
+        if message.len() > MAX_MESSAGE_BYTES {
+            let end = (0..=MAX_MESSAGE_BYTES).rev().find(|at| message.is_char_boundary(*at));
+            message.truncate(end.unwrap_or(0));
+            message.push('…');
+            message.shrink_to_fit();
+        }
+        Self { code, message, audio_id: None, retry_after: None }
     }
 
     /// The same about this audio.
     pub(super) fn about(self, audio_id: &Id) -> Self {
         Self { audio_id: Some(audio_id.clone()), ..self }
+    }
+
+    /// The same, with a time after which it may be otherwise.
+    pub(super) fn after(self, seconds: u64) -> Self {
+        Self { retry_after: Some(seconds), ..self }
     }
 
     /// An error under the code of the step in which it came up, unless the error itself says more. The
@@ -51,7 +69,8 @@ impl Failure {
 
 impl From<Failure> for ServerMessage {
     fn from(failure: Failure) -> Self {
-        Self::Error { message: failure.message, code: failure.code, audio_id: failure.audio_id }
+        let Failure { message, code, audio_id, retry_after } = failure;
+        Self::Error { message, code, audio_id, retry_after }
     }
 }
 
@@ -73,6 +92,12 @@ mod tests {
         ] {
             assert_eq!(Failure::at(step, &error).code, code, "{error:?}");
         }
+    }
+
+    #[test]
+    fn a_long_message_is_cut() {
+        let failure = Failure::new(Code::InvalidJson, "é".repeat(1 << 20));
+        assert_eq!(failure.message, "é".repeat(500) + "…");
     }
 
     #[test]

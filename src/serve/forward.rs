@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use super::lane::{Pending, rounded};
+use super::job::rounded;
+use super::lane::Pending;
 use super::outbox::Outbox;
 use super::protocol::{Partial, ServerMessage, State};
 use super::streams::Stream;
@@ -58,11 +59,13 @@ impl Cursor {
             messages.push(ServerMessage::Segment { stream_id, index, segment });
         }
         self.segments = self.segments.max(feed.segments.len());
-        for flush_id in feed.flushes.iter().take(feed.flushed).skip(self.flushed) {
-            let (stream_id, flush_id) = (stream.id.clone(), flush_id.clone());
+        let done = feed.flushed;
+        for flush_id in feed.flushes.iter_mut().take(done).skip(self.flushed) {
+            let (stream_id, flush_id) = (stream.id.clone(), flush_id.take());
             messages.push(ServerMessage::StreamFlushed { stream_id, flush_id, received_samples });
         }
         self.flushed = self.flushed.max(feed.flushed);
+        feed.told = feed.told.max(feed.flushed);
         let is_over = feed.outcome.is_some();
         if is_over && let Some(warning) = feed.warning.clone() {
             messages.push(warning.about(&stream.id).into());

@@ -1,9 +1,11 @@
 //! The bounds of a server, each with its default.
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::audio;
+use crate::error::{Error, Result};
 
 const MIB: u64 = 1 << 20;
 
@@ -18,6 +20,8 @@ pub struct Limits {
     pub connections: usize,
     /// Audio of one connection that waits or is being worked on.
     pub jobs_per_connection: usize,
+    /// Seconds of audio that may wait, all connections together; a recording that is alone may be longer.
+    pub queue_seconds: u32,
     /// Bytes of messages that come in or wait and of decoded audio, all connections together.
     pub memory_bytes: u64,
     /// Uploads at a time.
@@ -30,6 +34,8 @@ pub struct Limits {
     pub spool_bytes: u64,
     /// Where it lies.
     pub spool_dir: PathBuf,
+    /// Where uploads lie that outlive the process, a folder of this server's own. `None`: they don't.
+    pub upload_dir: Option<PathBuf>,
     /// How long an upload is remembered without a further chunk.
     pub upload_idle: Duration,
     /// How long an upload may take in all.
@@ -48,13 +54,29 @@ pub struct Limits {
     pub ping: Duration,
     /// How long a client may take to read what it is sent.
     pub write: Duration,
-    /// How long a TLS handshake and a request's head may take each.
+    /// Bytes in a second that are read from one address, beyond a burst of sixteen seconds' worth.
+    pub intake_bytes: u64,
+    /// How long a TLS handshake and a request's head may take each, and how long a connection may wait for a request.
     pub handshake: Duration,
+    /// How long a request's body may take to come in.
+    pub body: Duration,
     /// How long running work may go on after a shutdown was asked for.
     pub shutdown: Duration,
 }
 
 impl Limits {
+    /// Whether a file can be made, and written to, where uploads and long recordings lie.
+    ///
+    /// # Errors
+    /// [`Error::InvalidInput`] names the folder, and says why not.
+    pub fn check_spool(&self) -> Result<()> {
+        let tried = tempfile::tempfile_in(&self.spool_dir).and_then(|mut file| file.write_all(&[0; 4096]));
+        tried.map_err(|error| {
+            let dir = self.spool_dir.display();
+            Error::InvalidInput(format!("files can't be written to {dir} (--spool-dir): {error}"))
+        })
+    }
+
     /// Those of one recording.
     pub(super) fn audio(&self) -> audio::Limits {
         let spool_dir = self.spool_dir.clone();
@@ -69,12 +91,14 @@ impl Default for Limits {
             audio_seconds: 4 * 3600,
             connections: 256,
             jobs_per_connection: 16,
+            queue_seconds: 4 * 3600,
             memory_bytes: 1024 * MIB,
             uploads: 64,
             uploads_per_connection: 8,
             upload_bytes: 1024 * MIB,
             spool_bytes: 4096 * MIB,
             spool_dir: std::env::temp_dir(),
+            upload_dir: None,
             upload_idle: Duration::from_secs(600),
             upload_total: Duration::from_secs(3600),
             streams: 32,
@@ -84,7 +108,9 @@ impl Default for Limits {
             idle: Duration::from_secs(3600),
             ping: Duration::from_secs(20),
             write: Duration::from_secs(30),
+            intake_bytes: 16 * MIB,
             handshake: Duration::from_secs(10),
+            body: Duration::from_secs(600),
             shutdown: Duration::from_secs(30),
         }
     }

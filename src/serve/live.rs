@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use tokio::task::AbortHandle;
 
+use super::access::Client;
 use super::base64;
 use super::failure::Failure;
 use super::forward::{Cursor, forward};
@@ -22,6 +23,7 @@ use crate::audio::pcm::PcmFormat;
 pub(super) struct Live {
     shared: Arc<Shared>,
     connection: u64,
+    client: Client,
     /// The stream that takes audio.
     open: Option<Arc<Stream>>,
     /// All that were opened here and may not be over yet.
@@ -39,8 +41,8 @@ impl Drop for Live {
 }
 
 impl Live {
-    pub(super) fn new(shared: Arc<Shared>, connection: u64) -> Self {
-        Self { shared, connection, open: None, all: Vec::new(), last_audio: Instant::now() }
+    pub(super) fn new(shared: Arc<Shared>, connection: u64, client: Client) -> Self {
+        Self { shared, connection, client, open: None, all: Vec::new(), last_audio: Instant::now() }
     }
 
     /// Whether what comes in binary frames is audio. It stays so when a stream has ended by itself, until the client
@@ -70,7 +72,7 @@ impl Live {
         let resumed = start.resume.is_some();
         let (stream, cursor) = match &start.resume {
             Some(resume) => {
-                let stream = self.shared.streams.resume(self.connection, resume).await;
+                let stream = self.shared.streams.resume((self.connection, &self.client), resume).await;
                 let stream = stream.map_err(|failure| failure.about(&resume.stream_id))?;
                 let cursor = Cursor::back(&stream, resume.received_segments);
                 (stream, cursor)
@@ -104,7 +106,8 @@ impl Live {
             sample_rate: start.sample_rate.unwrap_or(default.sample_rate),
             channels: start.channels.unwrap_or(default.channels),
         };
-        Streams::open(&self.shared, self.connection, id.clone(), format, live, subtitles(options)?)
+        let who = (self.connection, &self.client);
+        Streams::open(&self.shared, who, id.clone(), format, live, subtitles(options)?)
     }
 
     fn options(&self, start: &StreamStart, options: &Options) -> Result<LiveOptions, Failure> {

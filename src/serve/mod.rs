@@ -1,30 +1,49 @@
-//! The server: WebSocket connections in, transcripts out.
+//! The server: connections in, transcripts out.
 //!
-//! - [`run`]: accepts connections until it is told to stop (`front`); each is a `socket`, perhaps behind
-//!   [`tls`] (its key from `keys`, its certificate from [`certificate`]).
-//! - `session`: one connection. It reads messages (`parse`, [`protocol`], `request`, `base64`) and never waits for a
+//! - [`run`]: accepts connections until it is told to stop (`accept`); each is a `socket`, perhaps behind
+//!   [`tls`] (its key from `keys`, its certificate from [`certificate`]), over which requests come (`front`).
+//! - `http`: the requests that are no WebSocket's: the APIs, health, metrics. [`access`]: who may come in: API keys,
+//!   their limits, and the origins of web pages; `welcome`: a connection that has to say first who it is; `ending`: why one ends.
+//! - `queue`: who may wait; `job`: one recording from its bytes to its transcript, for every front; [`engine`]: the model
+//!   that does it; `metrics`: what is counted of it.
+//! - `session`: one connection. It reads messages (`json`, `parse`, [`protocol`], `request`, `base64`) and never waits for a
 //!   transcription: those are done one after the other by the connection's `lane`, over the transcriber that
 //!   all share. What both say goes through the `outbox`.
-//! - `live`: the live audio of a connection; `streams`: all streams, which outlive connections; `forward`: what a client
+//! - `live`: the live audio of a connection; `streams`: all streams, which outlive connections; `hearing`: what becomes of one; `forward`: what a client
 //!   gets of one.
 //! - `page`: what a browser is shown, the files of `src/page`.
-//! - `upload`: files that come in chunks; `spool` holds their bytes.
+//! - `decoders`: from audio files to samples, none at the cost of the others.
+//! - `upload`: files that come in chunks, also across a restart; `spool` holds their bytes.
+//! - `pace`: how many messages a connection may send; `intake`: how many bytes an address may.
 //! - [`limits`] and `budget`: the bounds of all of it. `failure`: errors get their codes.
 
+mod accept;
+pub mod access;
 mod base64;
 mod budget;
 pub mod certificate;
+mod decoders;
+mod ending;
+pub mod engine;
 mod failure;
 mod forward;
 mod front;
+mod hearing;
+mod http;
+mod intake;
+mod job;
+mod json;
 mod keys;
 mod lane;
 pub mod limits;
 mod live;
+mod metrics;
 mod outbox;
+mod pace;
 mod page;
 mod parse;
 pub mod protocol;
+mod queue;
 mod request;
 mod session;
 mod socket;
@@ -32,30 +51,66 @@ mod spool;
 mod streams;
 pub mod tls;
 mod upload;
+mod welcome;
 
-pub use front::run;
+pub use accept::run;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use tokio::sync::{Semaphore, watch};
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, watch};
 
+use self::access::Access;
 use self::budget::Budget;
+use self::decoders::Decoders;
+use self::engine::Engine;
+use self::intake::Intakes;
 use self::limits::Limits;
+use self::metrics::Metrics;
+use self::queue::Queue;
 use self::streams::Streams;
 use self::upload::Uploads;
 use crate::asr::transcriber::{Request, Transcriber};
 
 /// What a server is made of.
-#[derive(Debug)]
 pub struct Service {
-    /// The engine.
+    /// The model.
     pub transcriber: Transcriber,
+    /// What it is called.
+    pub model: String,
+    /// How it is loaded anew.
+    pub load: Option<engine::Load>,
+    /// Who may ask.
+    pub access: Access,
     /// How audio is decoded where a message is silent. Its beams are also the most that a message may ask for.
     pub defaults: Request,
     /// The bounds.
     pub limits: Limits,
     /// With it all connections are encrypted, without it none.
     pub tls: Option<tls::Acceptor>,
+    /// Where metrics are asked for, health and readiness too, without encryption; otherwise it is where all else is.
+    pub metrics: Option<TcpListener>,
+    /// Each of these means: look at the model, the keys and the certificate again.
+    pub hangups: Option<mpsc::Receiver<()>>,
+}
+
+impl Service {
+    /// One without TLS, whose model stays as it is.
+    pub fn new(transcriber: Transcriber, access: Access, defaults: Request, limits: Limits) -> Self {
+        let model = env!("CARGO_PKG_NAME").to_owned();
+        let (load, tls, metrics, hangups) = (None, None, None, None);
+        Self { transcriber, model, load, access, defaults, limits, tls, metrics, hangups }
+    }
+}
+
+impl std::fmt::Debug for Service {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Service")
+            .field("model", &self.model)
+            .field("limits", &self.limits)
+            .finish_non_exhaustive()
+    }
 }
 
 /// How far the shutdown is.
@@ -71,7 +126,15 @@ enum Stage {
 /// What all connections share.
 #[derive(Debug)]
 struct Shared {
-    transcriber: Transcriber,
+    engine: Arc<Engine>,
+    access: Arc<Access>,
+    queue: Arc<Queue>,
+    metrics: Arc<Metrics>,
+    /// Whether metrics are on an address of their own.
+    metrics_elsewhere: bool,
+    /// Connections that are open.
+    connected: AtomicUsize,
+    intakes: Intakes,
     defaults: Request,
     limits: Limits,
     uploads: Uploads,
@@ -81,12 +144,16 @@ struct Shared {
     /// Bytes of uploads and of long recordings.
     disk: Arc<Budget>,
     /// Audio files that are decoded at the same time: no more than there are cores.
-    decoders: Semaphore,
+    decoders: Decoders,
     stage: watch::Receiver<Stage>,
 }
 
 impl Shared {
     fn stage(&self) -> Stage {
         *self.stage.borrow()
+    }
+
+    fn connections(&self) -> usize {
+        self.connected.load(Ordering::Relaxed)
     }
 }

@@ -5,11 +5,12 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use super::failure::Failure;
+use super::json;
 use super::protocol::{ClientMessage, Code, Id, Options};
 
 /// Reads one message. The failure names the field, and the audio when that much could be read.
 pub(super) fn parse(text: &str) -> Result<ClientMessage, Failure> {
-    let value: Value = serde_json::from_str(text)
+    let value = json::read(text)
         .map_err(|error| Failure::new(Code::InvalidJson, format!("Invalid JSON: {error}")))?;
     let Value::Object(fields) = value else {
         return Err(Failure::new(Code::InvalidJson, "Invalid JSON: a message is an object"));
@@ -22,6 +23,7 @@ pub(super) fn parse(text: &str) -> Result<ClientMessage, Failure> {
             let options = options(&fields).map_err(wrong)?;
             Ok(ClientMessage::Audio(typed(fields, Code::MessageProcessingError).map_err(wrong)?, options))
         }
+        "auth" => Ok(ClientMessage::Auth(typed(fields, Code::MessageProcessingError)?)),
         "ping" => Ok(ClientMessage::Ping),
         "status" => Ok(ClientMessage::Status),
         "device_info" => Ok(ClientMessage::DeviceInfo(fields)),
@@ -81,6 +83,11 @@ const OPTIONS: [&str; 11] = [
     "max_lines",
 ];
 
+/// Bytes of the longest name of a language.
+const MAX_LANGUAGE_BYTES: usize = 256;
+/// Bytes of the longest prompt: of 223 tokens, as many as the model takes, each could have 293.
+const MAX_PROMPT_BYTES: usize = 64 << 10;
+
 /// The options of a message: fields of its own or, without doubt about what is one, in an object `options`, where an
 /// unknown name is an error. Beside the audio it is not: who knows what else clients send.
 fn options(fields: &Map<String, Value>) -> Result<Options, Failure> {
@@ -100,7 +107,16 @@ fn options(fields: &Map<String, Value>) -> Result<Options, Failure> {
     // From a copy of these fields alone: the audio beside them may be long.
     let find = |name: &str| inner.and_then(|inner| inner.get(name)).or_else(|| fields.get(name)).cloned();
     let some = OPTIONS.iter().filter_map(|name| Some(((*name).to_owned(), find(name)?)));
-    typed(some.collect(), Code::MessageProcessingError)
+    let options: Options = typed(some.collect(), Code::MessageProcessingError)?;
+    // They are kept for as long as the audio waits.
+    let is_long = |text: &Option<String>, most| text.as_ref().is_some_and(|text| text.len() > most);
+    if is_long(&options.language, MAX_LANGUAGE_BYTES) {
+        return Err(wrong("language: there is none with so long a name".to_owned()));
+    }
+    if is_long(&options.prompt, MAX_PROMPT_BYTES) {
+        return Err(wrong(format!("prompt: may have {MAX_PROMPT_BYTES} bytes at most; only its end counts")));
+    }
+    Ok(options)
 }
 
 fn typed<T: DeserializeOwned>(fields: Map<String, Value>, code: Code) -> Result<T, Failure> {
@@ -204,8 +220,29 @@ mod tests {
                 "received_samples",
             ),
             (r#"{"type":"stream_start","task":"sing"}"#, Code::MessageProcessingError, "task"),
+            (r#"{"type":"auth"}"#, Code::MessageProcessingError, "key"),
             (r#"{"type":"stream_audio"}"#, Code::MessageProcessingError, "audio_data"),
             (r#"{"type":"upload_start","upload_id":"a"}"#, Code::MissingUploadParams, "file_name"),
+            (
+                format!(r#"{{"type":"ping","x":[{}]}}"#, ["0"; 20_000].join(",")).as_str(),
+                Code::InvalidJson,
+                "too many",
+            ),
+            (
+                format!(r#"{{"type":"upload_complete","upload_id":"{}"}}"#, "x".repeat(2000)).as_str(),
+                Code::UploadCompleteError,
+                "1024",
+            ),
+            (
+                format!(r#"{{"type":"stream_start","language":"{}"}}"#, "x".repeat(2000)).as_str(),
+                Code::MessageProcessingError,
+                "language",
+            ),
+            (
+                format!(r#"{{"type":"stream_start","prompt":"{}"}}"#, "x".repeat(70_000)).as_str(),
+                Code::MessageProcessingError,
+                "prompt",
+            ),
             (r#"{"type":"upload_chunk","upload_id":"a"}"#, Code::MissingChunkParams, "chunk_index"),
             (r#"{"type":"upload_complete"}"#, Code::MissingUploadId, "upload_id"),
         ] {

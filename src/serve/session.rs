@@ -1,28 +1,31 @@
 //! One connection, from the upgrade to the close: a reader that never waits for a transcription.
 
-use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::extract::ws::{Message, WebSocket, close_code};
 use futures_util::StreamExt;
 use futures_util::stream::SplitStream;
-use tokio::sync::watch;
 use tokio::time::timeout;
-use tokio_tungstenite::tungstenite;
 
+use super::access::{Client, WRONG_KEY_PAUSE, wrong_key};
 use super::budget::Reservation;
+use super::ending::{DEAF, End, broken, drained, draining, no_memory, unauthorized};
 use super::failure::Failure;
-use super::lane::{Job, Lane, Source, Work, blocking};
+use super::job::{Source, Work, admit, blocking};
+use super::lane::{Job, Lane};
 use super::live::Live;
 use super::outbox::{Outbox, send_all};
+use super::pace::Pace;
 use super::parse::parse;
 use super::protocol::{
-    Audio, ClientMessage, Code, Id, Options, ServerMessage, State, UploadChunk, UploadComplete, UploadStart,
+    Audio, Auth, ClientMessage, Code, Id, Options, ServerMessage, State, UploadChunk, UploadComplete,
+    UploadStart,
 };
 use super::request::{Subtitles, request, subtitles};
 use super::socket::Connection;
 use super::upload::{Uploads, check_name};
+use super::welcome::welcome;
 use super::{Shared, Stage};
 use crate::asr::transcriber::Request;
 
@@ -38,19 +41,22 @@ const NOT_ANSWERING: u16 = 4002;
 const DEVICE_INFO_CHARS: usize = 1000;
 
 /// Serves a connection until it ends. What it has not been answered by then is given up.
-pub(super) async fn run(socket: WebSocket, shared: Arc<Shared>, connection: Arc<Connection>) {
-    let (sink, stream) = socket.split();
+pub(super) async fn run(socket: WebSocket, shared: Arc<Shared>, connection: Arc<Connection>, client: Client) {
+    let (sink, mut stream) = socket.split();
     let (outbox, queue) = Outbox::new();
     let limits = shared.limits.clone();
     let mut writer = tokio::spawn(async move { send_all(sink, queue, &limits).await });
-    let lane = Lane::start(Arc::clone(&shared), outbox.clone(), connection.id);
-    outbox.enter(State::Ready, "", None).await;
-    let live = Live::new(Arc::clone(&shared), connection.id);
-    let (last_message, messages, starved) = (Instant::now(), 0, false);
-    let mut session = Session { shared, connection, outbox, lane, live, last_message, messages, starved };
-    let end = session.read(stream, &mut writer).await;
-    let Session { connection, outbox, lane, live, messages, .. } = session;
-    drop((lane, live, outbox));
+    let welcome = welcome(&mut stream, &shared, &connection, &outbox, client).await;
+    let (end, messages) = match welcome {
+        Ok(client) => {
+            let session = Session::begin(shared, Arc::clone(&connection), outbox, client).await;
+            session.serve(stream, &mut writer).await
+        }
+        Err(end) => {
+            drop(outbox);
+            (end, 0)
+        }
+    };
     // What was said last is still on its way. A handle that has told its end must not be asked again.
     if end != DEAF {
         let _ = timeout(CLOSE_WAIT, &mut writer).await;
@@ -63,6 +69,7 @@ pub(super) async fn run(socket: WebSocket, shared: Arc<Shared>, connection: Arc<
 struct Session {
     shared: Arc<Shared>,
     connection: Arc<Connection>,
+    client: Client,
     outbox: Outbox,
     lane: Lane,
     live: Live,
@@ -70,15 +77,29 @@ struct Session {
     messages: u64,
     /// A stream had no audio for too long; the connection is closed when its text is out.
     starved: bool,
+    /// It is over, and the client has been told.
+    end: Option<End>,
 }
 
-/// Why a connection ended, for the log.
-type End = &'static str;
-
-/// The end that the writer tells.
-const DEAF: End = "the client does not read";
-
 impl Session {
+    async fn begin(shared: Arc<Shared>, connection: Arc<Connection>, outbox: Outbox, client: Client) -> Self {
+        let lane = Lane::start(Arc::clone(&shared), outbox.clone(), connection.id);
+        outbox.enter(State::Ready, "", None).await;
+        let live = Live::new(Arc::clone(&shared), connection.id, client.clone());
+        let (last_message, messages, starved, end) = (Instant::now(), 0, false, None);
+        Self { shared, connection, client, outbox, lane, live, last_message, messages, starved, end }
+    }
+
+    /// Why it ended, and how many messages came.
+    async fn serve(
+        mut self,
+        stream: SplitStream<WebSocket>,
+        writer: &mut tokio::task::JoinHandle<()>,
+    ) -> (End, u64) {
+        let end = self.read(stream, writer).await;
+        (end, self.messages)
+    }
+
     async fn read(
         &mut self,
         mut stream: SplitStream<WebSocket>,
@@ -89,14 +110,21 @@ impl Session {
         let limits = &self.shared.limits;
         let every = (limits.ping / 2).min(limits.stream_idle / 4).clamp(Duration::from_millis(1), CHECK);
         let mut check = tokio::time::interval(every);
+        let mut pace = Pace::new(Instant::now());
         let end = loop {
             tokio::select! {
                 incoming = stream.next() => match incoming {
-                    Some(Ok(message)) => self.message(message).await,
+                    Some(Ok(message)) => {
+                        self.message(message).await;
+                        pace.wait().await;
+                        if let Some(end) = self.end {
+                            break end;
+                        }
+                    }
                     Some(Err(error)) => {
                         // Not read from again: tungstenite would take in the rest of a frame that was too large.
                         self.connection.linger();
-                        return self.broken(error).await;
+                        return broken(&self.outbox, self.shared.limits.message_bytes, error).await;
                     }
                     None => return "closed by the client",
                 },
@@ -109,7 +137,11 @@ impl Session {
                     break "shutdown";
                 }
                 _ = check.tick() => if let Some(end) = self.check().await { break end },
-                _ = &mut *writer => return DEAF,
+                _ = &mut *writer => {
+                    // What it is told last must not be lost to what it still sends.
+                    self.connection.linger();
+                    return DEAF;
+                }
             }
         };
         self.connection.linger();
@@ -120,6 +152,9 @@ impl Session {
 
     /// Whether the client has gone without a word, or has nothing more to say.
     async fn check(&mut self) -> Option<End> {
+        if self.client.is_revoked() && *self.lane.pending().borrow() == 0 {
+            return Some(unauthorized(&self.outbox, wrong_key()).await);
+        }
         let limits = &self.shared.limits;
         if self.connection.silent_for() > 2 * limits.ping {
             // Who can't be heard may hear.
@@ -141,38 +176,6 @@ impl Session {
             return Some("idle");
         }
         None
-    }
-
-    /// The stream failed: says why, where the client can still hear it.
-    async fn broken(&self, error: axum::Error) -> End {
-        let error = error.into_inner();
-        match error.downcast_ref::<tungstenite::Error>() {
-            Some(tungstenite::Error::Capacity(_)) => {
-                let limit = self.shared.limits.message_bytes;
-                let message =
-                    format!("Messages are limited to {limit} bytes; send longer files as an upload");
-                self.outbox.fail(Failure::new(Code::PayloadTooLarge, message)).await;
-                self.outbox.close(close_code::SIZE, "message too large").await;
-                "message too large"
-            }
-            Some(tungstenite::Error::Io(error)) if error.kind() == io::ErrorKind::OutOfMemory => {
-                self.outbox.fail(no_memory()).await;
-                self.outbox.close(close_code::AGAIN, "too much audio is coming in").await;
-                "no memory for a message"
-            }
-            Some(tungstenite::Error::Utf8(_)) => {
-                self.outbox.close(close_code::INVALID, "text that is not UTF-8").await;
-                "text that is not UTF-8"
-            }
-            Some(tungstenite::Error::Protocol(
-                tungstenite::error::ProtocolError::ResetWithoutClosingHandshake,
-            ))
-            | Some(tungstenite::Error::Io(_)) => "connection lost",
-            _ => {
-                self.outbox.close(close_code::PROTOCOL, "protocol error").await;
-                "protocol error"
-            }
-        }
     }
 
     async fn message(&mut self, message: Message) {
@@ -219,6 +222,7 @@ impl Session {
                 drop(held);
                 self.audio(audio, &options)?;
             }
+            ClientMessage::Auth(auth) => self.auth(&auth).await,
             ClientMessage::Ping => self.outbox.state(State::Pong, "Server is alive", None).await,
             ClientMessage::Status => {
                 self.outbox.state(self.outbox.current(), "Current status", None).await;
@@ -241,8 +245,9 @@ impl Session {
             ClientMessage::UploadError(error) => {
                 tracing::info!(connection = self.connection.id, "the client gives an upload up");
                 if let Some(id) = error.upload_id {
+                    let owner = self.client.owner();
                     let abandon = move |uploads: &Uploads| {
-                        uploads.abandon(&id);
+                        uploads.abandon(&owner, &id);
                         Ok(())
                     };
                     self.uploads(abandon).await?;
@@ -250,6 +255,16 @@ impl Session {
             }
         }
         Ok(())
+    }
+
+    /// A key once more, or where none is wanted. Whose the connection is does not change.
+    async fn auth(&mut self, auth: &Auth) {
+        if self.shared.access.wants_key() && self.shared.access.authenticate(&auth.key).is_none() {
+            tokio::time::sleep(WRONG_KEY_PAUSE).await;
+            self.end = Some(unauthorized(&self.outbox, wrong_key()).await);
+            return;
+        }
+        self.outbox.state(self.outbox.current(), "Current status", None).await;
     }
 
     fn audio(&self, audio: Audio, options: &Options) -> Result<(), Failure> {
@@ -278,17 +293,13 @@ impl Session {
         source: Source,
         (request, subtitles): (Request, Option<Subtitles>),
     ) -> Result<Work, Failure> {
-        if self.shared.stage() != Stage::Running {
-            return Err(Failure::shutting_down());
-        }
         let size = match &source {
             Source::Message { audio_data, .. } => audio_data.len() as u64,
             Source::Upload(_) => 0,
         };
         let held = self.shared.memory.reserve(size).ok_or_else(no_memory)?;
-        let admitted = self.shared.transcriber.admit();
-        let permit = admitted.map_err(|error| Failure::at(Code::TranscriptionError, &error))?;
-        Ok(Work { source, request, subtitles, permit, held })
+        let admission = admit(&self.shared, &self.client)?;
+        Ok(Work { source, request, subtitles, admission, held })
     }
 
     /// How a message wants its audio to be decoded.
@@ -301,10 +312,14 @@ impl Session {
             return Err(Failure::shutting_down());
         }
         self.request(&options)?;
-        let owner = self.connection.id;
+        if self.client.is_revoked() {
+            return Err(wrong_key());
+        }
+        let (connection, owner) = (self.connection.id, self.client.owner());
         let (upload_id, resume) = (start.upload_id.clone(), start.resume == Some(true));
         let total = start.total_chunks;
-        let received = self.uploads(move |uploads| uploads.start(owner, &start, options)).await?;
+        let received =
+            self.uploads(move |uploads| uploads.start(connection, &owner, &start, options)).await?;
         let progress = 100.0 * received.len() as f64 / total.max(1) as f64;
         let message = if received.is_empty() { "Upload started" } else { "Upload resumed" }.to_owned();
         let received_chunks = resume.then_some(received);
@@ -316,7 +331,8 @@ impl Session {
 
     async fn upload_chunk(&self, chunk: UploadChunk) -> Result<(), Failure> {
         let upload_id = chunk.upload_id.clone();
-        let progress = self.uploads(move |uploads| uploads.chunk(&chunk)).await?;
+        let owner = self.client.owner();
+        let progress = self.uploads(move |uploads| uploads.chunk(&owner, &chunk)).await?;
         let message = format!("Received chunk {} of {}", progress.received, progress.total);
         let progress = progress.percent();
         self.outbox
@@ -332,16 +348,12 @@ impl Session {
         }
         self.request(&options)?;
         let id = complete.upload_id;
-        if self.shared.stage() != Stage::Running {
-            return Err(Failure::shutting_down().about(&id));
-        }
         if !self.lane.has_room() {
             return Err(self.too_many().about(&id));
         }
-        let admitted = self.shared.transcriber.admit();
-        let permit = admitted.map_err(|error| Failure::at(Code::UploadCompleteError, &error).about(&id))?;
-        let name = id.clone();
-        let whole = self.uploads(move |uploads| uploads.finish(&name)).await?;
+        let admission = admit(&self.shared, &self.client).map_err(|failure| failure.about(&id))?;
+        let (owner, name) = (self.client.owner(), id.clone());
+        let whole = self.uploads(move |uploads| uploads.finish(&owner, &name)).await?;
         let options = if options == Options::default() { whole.options } else { options };
         let (request, subtitles) = self.request(&options)?;
         let message = "Upload complete, processing audio...".to_owned();
@@ -349,7 +361,7 @@ impl Session {
         let source = Source::Upload(whole.spool);
         self.lane.submit(Job {
             audio_id: id,
-            work: Ok(Work { source, request, subtitles, permit, held: whole.reservation }),
+            work: Ok(Work { source, request, subtitles, admission, held: whole.reservation }),
         });
         Ok(())
     }
@@ -362,21 +374,5 @@ impl Session {
         let shared = Arc::clone(&self.shared);
         let done = blocking(move || work(&shared.uploads)).await;
         done.unwrap_or_else(|error| Err(Failure::at(Code::InternalError, &error)))
-    }
-}
-
-fn no_memory() -> Failure {
-    Failure::new(Code::Overloaded, "too much audio is waiting; try again later")
-}
-
-/// Waits until the server shuts down.
-async fn draining(stage: &mut watch::Receiver<Stage>) {
-    let _ = stage.wait_for(|stage| *stage != Stage::Running).await;
-}
-
-/// Waits until the server shuts down and all that was asked for has been answered.
-async fn drained(stage: &mut watch::Receiver<Stage>, pending: &mut watch::Receiver<usize>) {
-    if stage.wait_for(|stage| *stage != Stage::Running).await.is_ok() {
-        let _ = pending.wait_for(|jobs| *jobs == 0).await;
     }
 }

@@ -1,12 +1,14 @@
 //! Bytes that wait for their turn: in memory while they are few, then in a file that nobody else sees.
 
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use tempfile::NamedTempFile;
+use tempfile::{NamedTempFile, TempPath};
 
+use super::budget::Reservation;
 use crate::audio::{Limits, Recording};
-use crate::error::{Error, Result};
+use crate::error::Result;
 
 /// Up to here they stay in memory.
 const SMALL: u64 = 1 << 20;
@@ -17,6 +19,7 @@ pub(super) struct Spool {
     dir: PathBuf,
     memory: Vec<u8>,
     file: Option<NamedTempFile>,
+    kept: Option<Arc<Kept>>,
     len: u64,
 }
 
@@ -27,15 +30,29 @@ pub(super) struct Piece {
     pub(super) len: u64,
 }
 
+/// The files of an upload that is whole, and its share of the disk: gone when nobody holds them any more, so that
+/// the upload can be gone on with until it is answered.
+#[derive(Debug)]
+pub(super) struct Kept {
+    data: TempPath,
+    _journal: TempPath,
+    _share: Reservation,
+}
+
 impl Spool {
     /// An empty one; `dir` is for its file, should it need one.
     pub(super) fn new(dir: PathBuf) -> Self {
-        Self { dir, memory: Vec::new(), file: None, len: 0 }
+        Self { dir, memory: Vec::new(), file: None, kept: None, len: 0 }
     }
 
     /// One that holds these bytes, which are in memory already.
     pub(super) fn in_memory(dir: PathBuf, bytes: Vec<u8>) -> Self {
-        Self { dir, len: bytes.len() as u64, memory: bytes, file: None }
+        Self { len: bytes.len() as u64, memory: bytes, ..Self::new(dir) }
+    }
+
+    /// One whose bytes are the first `len` of this file.
+    pub(super) fn in_file(dir: PathBuf, file: NamedTempFile, len: u64) -> Self {
+        Self { file: Some(file), len, ..Self::new(dir) }
     }
 
     /// Adds bytes at the end and says where they lie.
@@ -60,28 +77,46 @@ impl Spool {
         Ok(piece)
     }
 
-    /// The pieces one after the other.
-    pub(super) fn arranged(mut self, pieces: &[Piece]) -> io::Result<Self> {
+    /// Takes the last piece back: the next one is written over it.
+    pub(super) fn take_back(&mut self, piece: Piece) {
+        self.len = piece.start;
+        self.memory.truncate(piece.start as usize);
+    }
+
+    /// Whether the pieces lie one after the other, and are all that there is.
+    pub(super) fn is_arranged(&self, pieces: &[Piece]) -> bool {
         let mut end = 0;
         let in_order = pieces.iter().all(|piece| {
             let follows = piece.start == end;
             end = piece.start + piece.len;
             follows
         });
-        if in_order && end == self.len {
-            return Ok(self);
-        }
-        let mut arranged = Self::new(self.dir.clone());
+        in_order && end == self.len
+    }
+
+    /// Appends the pieces, one after the other, to another spool.
+    pub(super) fn copy(&mut self, pieces: &[Piece], to: &mut Self) -> io::Result<()> {
         let mut block = Vec::new();
         for piece in pieces {
             block.clear();
             self.read(*piece, &mut block)?;
-            arranged.append(&block)?;
+            to.append(&block)?;
         }
+        Ok(())
+    }
+
+    /// The pieces one after the other.
+    pub(super) fn arranged(mut self, pieces: &[Piece]) -> io::Result<Self> {
+        if self.is_arranged(pieces) {
+            return Ok(self);
+        }
+        let mut arranged = Self::new(self.dir.clone());
+        self.copy(pieces, &mut arranged)?;
         Ok(arranged)
     }
 
-    fn read(&mut self, piece: Piece, out: &mut Vec<u8>) -> io::Result<()> {
+    /// Appends the bytes of a piece to `out`.
+    pub(super) fn read(&mut self, piece: Piece, out: &mut Vec<u8>) -> io::Result<()> {
         match &mut self.file {
             Some(file) => {
                 file.seek(SeekFrom::Start(piece.start))?;
@@ -95,15 +130,33 @@ impl Spool {
         Ok(())
     }
 
+    /// Its file.
+    pub(super) fn file_mut(&mut self) -> Option<&mut NamedTempFile> {
+        self.file.as_mut()
+    }
+
+    /// The same, which lies on disk with its journal as long as [`Spool::kept`] is held.
+    pub(super) fn with_journal(mut self, journal: TempPath, share: Reservation) -> Self {
+        if let Some(file) = self.file.take() {
+            let data = file.into_temp_path();
+            self.kept = Some(Arc::new(Kept { data, _journal: journal, _share: share }));
+        }
+        self
+    }
+
+    /// What keeps its files.
+    pub(super) fn kept(&self) -> Option<Arc<Kept>> {
+        self.kept.clone()
+    }
+
     /// The audio that these bytes are.
     pub(super) fn recording(self, limits: &Limits) -> Result<Recording> {
-        match self.file {
-            Some(mut file) => {
-                file.flush().map_err(|error| Error::internal_from("writing an upload to disk", error))?;
-                Recording::open(file.path(), limits)
-            }
-            None => Recording::from_bytes(&self.memory, limits),
-        }
+        let path: &Path = match (&self.kept, &self.file) {
+            (Some(kept), _) => &kept.data,
+            (None, Some(file)) => file.path(),
+            (None, None) => return Recording::from_bytes(&self.memory, limits),
+        };
+        Recording::open(path, limits)
     }
 }
 

@@ -9,19 +9,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use futures_util::FutureExt;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::AbortHandle;
 
-use super::budget::Reservation;
+use super::Shared;
+use super::access::{Client, Meter, Owner};
 use super::failure::Failure;
-use super::lane::{Outcome, answer, passages, rounded};
+use super::hearing::{hear, text_of};
 use super::limits::Limits;
 use super::protocol::{Code, Id, Segment, StreamResume, Transcription};
 use super::request::Subtitles;
-use super::{Shared, Stage};
 use crate::asr::live::{Input, LiveOptions, Update};
-use crate::asr::transcriber::Transcript;
 use crate::audio::pcm::{PcmDecoder, PcmFormat};
 use crate::error::Error;
 
@@ -31,6 +29,12 @@ const QUEUE: usize = 16;
 const OVERHEAD: u64 = 8 << 20;
 /// Bytes of a second of 16 kHz samples.
 const SECOND_BYTES: u64 = 64_000;
+
+/// Flushes of a stream that may wait for their answers, and all of them.
+const FLUSHES: usize = 1000;
+const MAX_FLUSHES: usize = 1 << 17;
+/// Streams that are over can be asked for again for a while: so many times as many as may be open, the latest ones.
+const KEPT: usize = 4;
 
 /// What is to be told of a stream.
 #[derive(Debug, Default)]
@@ -47,9 +51,10 @@ pub(super) struct Feed {
     /// Messages that were sent, over all connections.
     pub(super) seq: u64,
     pub(super) segments: Vec<Segment>,
-    /// The flushes that were asked for, and how many of them are done.
+    /// The flushes that were asked for, how many of them are done, and how many a client was told of.
     pub(super) flushes: Vec<Option<Id>>,
     pub(super) flushed: usize,
+    pub(super) told: usize,
     /// An error that does not keep the transcript from being told.
     pub(super) warning: Option<Failure>,
     /// How it ended.
@@ -63,6 +68,8 @@ struct Intake {
     /// `None` after a stop.
     queue: Option<mpsc::Sender<Input>>,
     samples: Vec<f32>,
+    /// Pays for the audio.
+    meter: Meter,
 }
 
 /// One stream.
@@ -93,25 +100,27 @@ impl Drop for Stream {
 /// All streams of a server.
 #[derive(Debug)]
 pub(super) struct Streams {
-    known: Mutex<HashMap<Id, Arc<Stream>>>,
+    known: Mutex<HashMap<(Owner, Id), Arc<Stream>>>,
     places: Arc<Semaphore>,
+    most: usize,
     resume: Duration,
 }
 
 impl Streams {
     pub(super) fn new(limits: &Limits) -> Self {
         let places = Arc::new(Semaphore::new(limits.streams.min(Semaphore::MAX_PERMITS)));
-        Self { known: Mutex::default(), places, resume: limits.stream_resume }
+        let most = limits.streams.saturating_mul(KEPT);
+        Self { known: Mutex::default(), places, most, resume: limits.stream_resume }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Id, Arc<Stream>>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<(Owner, Id), Arc<Stream>>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Opens a stream for a connection.
     pub(super) fn open(
         shared: &Arc<Shared>,
-        owner: u64,
+        (owner, client): (u64, &Client),
         id: Id,
         format: PcmFormat,
         options: LiveOptions,
@@ -119,7 +128,8 @@ impl Streams {
     ) -> Result<Arc<Stream>, Failure> {
         let wrong = |error: &Error| Failure::at(Code::StreamStartError, error);
         let decoder = PcmDecoder::new(format).map_err(|error| wrong(&error))?;
-        shared.transcriber.check_live(&options).map_err(|error| wrong(&error))?;
+        let transcriber = shared.engine.current();
+        transcriber.check_live(&options).map_err(|error| wrong(&error))?;
         let streams = &shared.streams;
         let place = Arc::clone(&streams.places).try_acquire_owned().map_err(|_| {
             let limit = shared.limits.streams;
@@ -129,10 +139,13 @@ impl Streams {
         let held = shared.memory.reserve(bytes).ok_or_else(|| {
             Failure::new(Code::Overloaded, "there is no memory left for a stream; try again later")
         })?;
+        let meter = Meter::new(client.key.as_ref(), format.sample_rate)?;
+        let running = client.begin()?;
         let (queue, input) = mpsc::channel(QUEUE);
+        let intake = Intake { decoder, queue: Some(queue), samples: Vec::new(), meter };
         let stream = Arc::new(Stream {
             id: id.clone(),
-            intake: tokio::sync::Mutex::new(Intake { decoder, queue: Some(queue), samples: Vec::new() }),
+            intake: tokio::sync::Mutex::new(intake),
             received: AtomicU64::new(0),
             most_samples: u64::from(shared.limits.audio_seconds) * u64::from(format.sample_rate),
             owner: AtomicU64::new(owner),
@@ -141,7 +154,11 @@ impl Streams {
             alone: Mutex::new(None),
             task: Mutex::new(None),
         });
-        match streams.lock().entry(id) {
+        let mut known = streams.lock();
+        if known.len() > streams.most {
+            forget_one(&mut known);
+        }
+        match known.entry((client.owner(), id)) {
             Entry::Occupied(known) if !known.get().is_over() => {
                 let message = "a stream of this stream_id is open already";
                 return Err(Failure::new(Code::StreamStartError, message));
@@ -153,15 +170,20 @@ impl Streams {
                 place.insert(Arc::clone(&stream));
             }
         }
-        let work =
-            transcribe(Arc::clone(shared), Arc::downgrade(&stream), options, input, subtitles, (place, held));
+        drop(known);
+        let text = text_of(transcriber, options, input, Arc::downgrade(&stream));
+        let work = hear(Arc::clone(shared), Arc::downgrade(&stream), text, subtitles, (place, held, running));
         *stream.task.lock().unwrap_or_else(PoisonError::into_inner) = Some(tokio::spawn(work).abort_handle());
         Ok(stream)
     }
 
     /// Gives a stream to another connection, which has the audio from a sample on.
-    pub(super) async fn resume(&self, owner: u64, resume: &StreamResume) -> Result<Arc<Stream>, Failure> {
-        let known = self.lock().get(&resume.stream_id).cloned();
+    pub(super) async fn resume(
+        &self,
+        (owner, client): (u64, &Client),
+        resume: &StreamResume,
+    ) -> Result<Arc<Stream>, Failure> {
+        let known = self.lock().get(&(client.owner(), resume.stream_id.clone())).cloned();
         let stream = known.ok_or_else(not_found)?;
         let mut intake = stream.intake.lock().await;
         let next = stream.received();
@@ -182,6 +204,11 @@ impl Streams {
         Ok(stream)
     }
 
+    /// How many are known.
+    pub(super) fn count(&self) -> usize {
+        self.lock().len()
+    }
+
     /// Forgets streams that nobody came back for, and those that have been over for long.
     pub(super) fn sweep(&self, now: Instant) {
         let mut forgotten = Vec::new();
@@ -197,6 +224,14 @@ impl Streams {
             tracing::info!(stream = %stream.id, "nobody came back for a stream");
         }
     }
+}
+
+/// Forgets the one that has been over for the longest time.
+fn forget_one(known: &mut HashMap<(Owner, Id), Arc<Stream>>) {
+    let over = known.iter().filter(|(_, stream)| stream.is_over());
+    let alone = |stream: &Stream| *stream.alone.lock().unwrap_or_else(PoisonError::into_inner);
+    let oldest = over.min_by_key(|(_, stream)| alone(stream)).map(|(id, _)| id.clone());
+    oldest.and_then(|id| known.remove(&id));
 }
 
 pub(super) fn not_found() -> Failure {
@@ -228,7 +263,7 @@ impl Stream {
         self.changed.subscribe()
     }
 
-    fn change(&self, change: impl FnOnce(&mut Feed)) {
+    pub(super) fn change(&self, change: impl FnOnce(&mut Feed)) {
         change(&mut self.feed());
         self.changed.send_replace(());
     }
@@ -237,7 +272,7 @@ impl Stream {
     /// what came before.
     pub(super) async fn audio(&self, owner: u64, bytes: &[u8]) -> Result<(), Failure> {
         let mut intake = self.intake.lock().await;
-        let Intake { decoder, queue, samples } = &mut *intake;
+        let Intake { decoder, queue, samples, meter } = &mut *intake;
         let Some(sender) = queue.as_ref().filter(|_| self.is_of(owner)) else { return Ok(()) };
         decoder.push(bytes, samples).map_err(|error| Failure::at(Code::InternalError, &error))?;
         self.received.store(decoder.received(), Ordering::Relaxed);
@@ -245,9 +280,12 @@ impl Stream {
             // A transcriber that is gone has said why.
             let _ = sender.send(Input::Audio(std::mem::take(samples))).await;
         }
-        if decoder.received() > self.most_samples {
-            let message = "the stream is as long as this server allows; it ends here";
-            self.feed().warning = Some(Failure::new(Code::PayloadTooLarge, message));
+        let paid = meter.take(decoder.received());
+        let over = decoder.received() > self.most_samples;
+        let message = "the stream is as long as this server allows; it ends here";
+        let warning = over.then(|| Failure::new(Code::PayloadTooLarge, message)).or(paid.err());
+        if warning.is_some() {
+            self.feed().warning = warning;
             stop(&mut intake).await;
         }
         Ok(())
@@ -261,6 +299,9 @@ impl Stream {
         };
         let number = {
             let mut feed = self.feed();
+            if feed.flushes.len() - feed.told >= FLUSHES || feed.flushes.len() >= MAX_FLUSHES {
+                return Err(Failure::new(Code::Overloaded, "too many flushes; wait for the answers"));
+            }
             feed.flushes.push(flush_id);
             feed.flushes.len() as u64
         };
@@ -283,12 +324,12 @@ impl Stream {
         }
     }
 
-    fn now_alone(&self) {
+    pub(super) fn now_alone(&self) {
         let mut alone = self.alone.lock().unwrap_or_else(PoisonError::into_inner);
         *alone = Some(Instant::now());
     }
 
-    fn update(&self, update: Update) {
+    pub(super) fn update(&self, update: Update) {
         self.change(|feed| match update {
             Update::Text { committed, volatile, start, committed_end, end } => {
                 feed.committed.push_str(&committed);
@@ -304,70 +345,11 @@ impl Stream {
 
 async fn stop(intake: &mut Intake) {
     let Some(queue) = intake.queue.take() else { return };
+    intake.meter.settle();
     let mut rest = Vec::new();
     // What the resampler still holds: nothing is lost but in an error that is told anyway.
     if intake.decoder.finish(&mut rest).is_ok() && !rest.is_empty() {
         let _ = queue.send(Input::Audio(rest)).await;
     }
     let _ = queue.send(Input::Stop).await;
-}
-
-/// A stream from its first sample to its end. It is held weakly: a stream that is forgotten ends.
-async fn transcribe(
-    shared: Arc<Shared>,
-    stream: std::sync::Weak<Stream>,
-    options: LiveOptions,
-    input: mpsc::Receiver<Input>,
-    subtitles: Option<Subtitles>,
-    _held: (OwnedSemaphorePermit, Reservation),
-) {
-    let told = stream.clone();
-    let tell = move |update| {
-        if let Some(stream) = told.upgrade() {
-            stream.update(update);
-        }
-    };
-    let mut stage = shared.stage.clone();
-    let work = std::panic::AssertUnwindSafe(shared.transcriber.live(options, input, tell)).catch_unwind();
-    let result = tokio::select! {
-        result = work => match result {
-            Ok(result) => result.map_err(|error| Failure::at(Code::TranscriptionError, &error)),
-            Err(_) => Err(Failure::internal()),
-        },
-        _ = stage.wait_for(|stage| *stage == Stage::Stopping) => {
-            Err(Failure::new(Code::Cancelled, "the server stopped before this was done"))
-        }
-    };
-    let Some(stream) = stream.upgrade() else { return };
-    log(&stream.id, &result);
-    let outcome = result.map(|transcript| {
-        let timings = transcript.timings;
-        let took = timings.queued + timings.encode + timings.decode + timings.align;
-        let formatted = subtitles.map(|(format, layout)| format.write(&passages(&transcript), layout));
-        let outcome = Outcome { transcript, formatted, load: Duration::ZERO };
-        Box::new(answer(stream.id.clone(), outcome, Duration::ZERO, took))
-    });
-    stream.now_alone();
-    stream.change(|feed| feed.outcome = Some(outcome.map_err(|failure| failure.about(&stream.id))));
-}
-
-/// One line for each stream: how long, how fast; never what was said.
-fn log(id: &Id, result: &Result<Transcript, Failure>) {
-    match result {
-        Ok(transcript) => {
-            let timings = transcript.timings;
-            tracing::info!(
-                stream = %id,
-                seconds = rounded(transcript.duration),
-                decoded = rounded(transcript.decoded),
-                phrases = transcript.tokens.len(),
-                queued = rounded(timings.queued.as_secs_f64()),
-                encode = rounded(timings.encode.as_secs_f64()),
-                decode = rounded(timings.decode.as_secs_f64()),
-                align = rounded(timings.align.as_secs_f64()),
-                "transcribed a stream"
-            );
-        }
-        Err(failure) => tracing::info!(stream = %id, code = ?failure.code, "a stream ended early"),
-    }
 }

@@ -1,8 +1,9 @@
 //! TLS: from the files of a certificate and its key to what takes connections.
 
 use std::fmt;
-use std::path::Path;
-use std::time::Duration;
+use std::path::{Path, PathBuf};
+use std::sync::{PoisonError, RwLock};
+use std::time::{Duration, SystemTime};
 
 use native_tls::{Identity, Protocol};
 use tokio::net::TcpStream;
@@ -11,14 +12,28 @@ use tokio_native_tls::{TlsAcceptor, TlsStream};
 use super::keys;
 use crate::error::{Error, Result};
 
-/// Takes TLS connections. Its key is not shown.
-#[derive(Clone)]
-pub struct Acceptor(TlsAcceptor);
+/// How often the files are looked at. Certificates are renewed weeks before their end.
+const LOOK: Duration = Duration::from_secs(5);
+
+/// Takes TLS connections, and goes on with a new certificate when its files change. Its key is not shown.
+pub struct Acceptor {
+    cert: PathBuf,
+    key: PathBuf,
+    current: RwLock<TlsAcceptor>,
+}
 
 impl fmt::Debug for Acceptor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Acceptor(***)")
     }
+}
+
+/// What tells a file from what was there before. A renewal may be a link to another file.
+type Mark = Option<(SystemTime, u64)>;
+
+fn mark(path: &Path) -> Mark {
+    let metadata = std::fs::metadata(path).ok()?;
+    Some((metadata.modified().ok()?, metadata.len()))
 }
 
 impl Acceptor {
@@ -27,6 +42,11 @@ impl Acceptor {
     /// # Errors
     /// [`Error::InvalidInput`] names the file that can't be used, and why.
     pub async fn from_files(cert: &Path, key: &Path) -> Result<Self> {
+        let current = RwLock::new(Self::read(cert, key).await?);
+        Ok(Self { cert: cert.to_owned(), key: key.to_owned(), current })
+    }
+
+    async fn read(cert: &Path, key: &Path) -> Result<TlsAcceptor> {
         let wrong = |path: &Path, why: String| Error::InvalidInput(format!("{} {why}", path.display()));
         let read = |path: &Path| std::fs::read(path).map_err(|e| wrong(path, format!("can't be read: {e}")));
         let chain = read(cert)?;
@@ -44,7 +64,35 @@ impl Acceptor {
         let acceptor = TlsAcceptor::from(acceptor);
         // That a key belongs to another certificate shows in the first handshake, which is better not a client's.
         try_out(&acceptor).await.map_err(unusable)?;
-        Ok(Self(acceptor))
+        Ok(acceptor)
+    }
+
+    /// Reads the files anew. Connections that are open stay as they are; when the files are of no use, the old
+    /// certificate goes on serving.
+    pub(super) async fn reload(&self) {
+        match Self::read(&self.cert, &self.key).await {
+            Ok(acceptor) => {
+                *self.current.write().unwrap_or_else(PoisonError::into_inner) = acceptor;
+                tracing::info!(certificate = %self.cert.display(), "serving with the certificate as it is now");
+            }
+            Err(error) => tracing::error!("the certificate stays as it was: {error}"),
+        }
+    }
+
+    /// Looks at the files now and then, for ever, and goes on with what they have become.
+    pub(super) async fn watch(&self) {
+        let marks = || (mark(&self.cert), mark(&self.key));
+        let (mut seen, mut pending) = (marks(), None);
+        loop {
+            tokio::time::sleep(LOOK).await;
+            let now = marks();
+            // A certificate and its key are written one after the other: wait until nothing changes any more.
+            if now != seen && pending == Some(now) {
+                seen = now;
+                self.reload().await;
+            }
+            pending = Some(now);
+        }
     }
 
     /// The handshake, in so much time at most. Never to be awaited where connections are accepted: a client
@@ -54,7 +102,8 @@ impl Acceptor {
         stream: TcpStream,
         within: Duration,
     ) -> std::result::Result<TlsStream<TcpStream>, String> {
-        match tokio::time::timeout(within, self.0.accept(stream)).await {
+        let acceptor = self.current.read().unwrap_or_else(PoisonError::into_inner).clone();
+        match tokio::time::timeout(within, acceptor.accept(stream)).await {
             Ok(Ok(stream)) => Ok(stream),
             Ok(Err(error)) => Err(error.to_string()),
             Err(_) => Err("the TLS handshake took too long".to_owned()),

@@ -6,9 +6,11 @@ use futures_util::{SinkExt, StreamExt};
 use imesli::asr::pool::PoolOptions;
 use imesli::serve::limits::Limits;
 use serde_json::json;
+use tokio::net::TcpSocket;
 use tokio_tungstenite::tungstenite::protocol::frame::Frame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
 use tokio_tungstenite::tungstenite::{Error, Message};
+use tokio_tungstenite::{MaybeTlsStream, client_async};
 
 use super::{Client, SAID, Server, Setup, audio, encoded, long_encoded};
 use crate::support::ONE;
@@ -115,7 +117,7 @@ async fn memory_for_waiting_audio_is_bounded() {
 #[tokio::test]
 async fn memory_for_messages_that_come_in_is_bounded() {
     const MIB: usize = 1 << 20;
-    let limits = Limits { memory_bytes: 4 * MIB as u64, ..Limits::default() };
+    let limits = Limits { memory_bytes: 6 * MIB as u64, ..Limits::default() };
     let server = Server::start(with(limits)).await;
     // Each sends half of its message, and waits.
     let mut halves = Vec::new();
@@ -135,6 +137,9 @@ async fn memory_for_messages_that_come_in_is_bounded() {
     // What is small always gets through, and what was begun is read to its end.
     let mut small = server.client().await;
     small.is_alive().await;
+    // What is whole has a part of the memory that unfinished messages can't take.
+    small.send(audio("b", &encoded(0))).await;
+    assert_eq!(small.answer().await["transcription"], SAID[0].1);
     for client in &mut halves {
         let rest = Frame::message(vec![b'x'; MIB / 4], OpCode::Data(Data::Continue), true);
         client.0.send(Message::Frame(rest)).await.unwrap();
@@ -237,9 +242,15 @@ async fn a_client_that_does_not_read_is_let_go() {
 async fn a_client_that_reads_too_late_is_told_why_it_is_let_go() {
     let limits = Limits { write: Duration::from_millis(300), ..Limits::default() };
     let server = Server::start(with(limits)).await;
-    let mut slow = server.client().await;
-    let text = json!({ "type": "nonsense".repeat(8) }).to_string();
-    // Until nothing more fits between here and there.
+    // Little fits between here and there: a flood of messages is slowed down before it fills more.
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4096).unwrap();
+    let stream = MaybeTlsStream::Plain(socket.connect(server.address).await.unwrap());
+    let (stream, _) = client_async(format!("ws://{}/", server.address), stream).await.unwrap();
+    let mut slow = Client(stream);
+    assert_eq!(slow.state().await, "ready");
+    // What is wrong is quoted.
+    let text = json!({ "type": "audio", "audio_data": "", "task": "sing".repeat(240) }).to_string();
     let sending = async { while slow.0.send(Message::text(text.clone())).await.is_ok() {} };
     assert!(tokio::time::timeout(Duration::from_secs(1), sending).await.is_err(), "it was let go too soon");
     assert_eq!(slow.close_code().await, 4001);

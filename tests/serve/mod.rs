@@ -1,13 +1,22 @@
 //! The server over real sockets: a server on a port of its own for each test, the demo model behind it.
 
+mod access;
 mod codes;
+mod durable;
+mod fair;
+mod faults;
+mod http;
 mod limits;
 mod live;
+mod logs;
 mod order;
 mod page;
 mod program;
 mod recorded;
+mod reload;
+mod sequences;
 mod shutdown;
+mod startup;
 mod tls;
 mod uploads;
 mod voice;
@@ -19,8 +28,9 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use futures_util::{SinkExt, StreamExt};
 use imesli::asr::pool::PoolOptions;
-use imesli::asr::transcriber::Request;
+use imesli::asr::transcriber::{Request, Transcriber};
 use imesli::checkpoint::QuantType;
+use imesli::serve::access::{Access, AccessOptions};
 use imesli::serve::limits::Limits;
 use imesli::serve::{Service, tls::Acceptor};
 use serde_json::{Value, json};
@@ -41,11 +51,13 @@ struct Setup {
     limits: Limits,
     pool: PoolOptions,
     tls: Option<Acceptor>,
+    access: AccessOptions,
 }
 
 impl Default for Setup {
     fn default() -> Self {
-        Self { limits: Limits::default(), pool: ONE, tls: None }
+        let access = AccessOptions { loopback: true, ..AccessOptions::default() };
+        Self { limits: Limits::default(), pool: ONE, tls: None, access }
     }
 }
 
@@ -58,16 +70,35 @@ struct Server {
 
 impl Server {
     async fn start(setup: Setup) -> Self {
-        let transcriber =
-            tokio::task::spawn_blocking(move || transcriber(QuantType::Q8_0, setup.pool)).await.unwrap();
+        let pool = setup.pool;
+        let made = tokio::task::spawn_blocking(move || transcriber(QuantType::Q8_0, pool)).await;
+        Self::over(made.unwrap(), setup).await
+    }
+
+    /// The same over a transcriber of the test's own.
+    async fn over(transcriber: Transcriber, setup: Setup) -> Self {
+        let Setup { limits, pool, tls, access } = setup;
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel();
-        let service =
-            Service { transcriber, defaults: Request::default(), limits: setup.limits, tls: setup.tls };
-        let done = tokio::spawn(imesli::serve::run(listener, service, async move {
-            let _ = stopped.await;
-        }));
+        let load = move || Ok(crate::support::transcriber(QuantType::Q8_0, pool));
+        let service = Service {
+            transcriber,
+            model: "demo".to_owned(),
+            load: Some(Box::new(load)),
+            access: Access::new(access).unwrap(),
+            defaults: Request::default(),
+            limits,
+            tls,
+            metrics: None,
+            hangups: None,
+        };
+        let done = tokio::spawn(async move {
+            let stopped = async move {
+                let _ = stopped.await;
+            };
+            imesli::serve::run(listener, service, stopped).await.unwrap();
+        });
         Self { address, stop: Some(stop), done }
     }
 

@@ -9,7 +9,7 @@ use imesli::checkpoint::QuantType;
 use super::{Client, SAID, audio, encoded, root};
 use crate::support::demo;
 
-fn imesli(arguments: &[&str]) -> Command {
+pub(super) fn imesli(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_imesli"));
     command
         .args(arguments)
@@ -22,7 +22,7 @@ fn imesli(arguments: &[&str]) -> Command {
 }
 
 /// The log up to a line that has this in it.
-fn log_until(child: &mut Child, wanted: &str) -> String {
+pub(super) fn log_until(child: &mut Child, wanted: &str) -> String {
     let mut log = String::new();
     for line in BufReader::new(child.stderr.as_mut().unwrap()).lines() {
         let line = line.unwrap();

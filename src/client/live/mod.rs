@@ -21,7 +21,7 @@ use self::intake::{Intake, Step};
 use self::progress::Progress;
 use super::connection::{Connection, LAST_WORDS};
 use super::message::{Answer, AnswerSegment, Options, Outgoing, Resume, Sound};
-use super::{Address, Error, pause};
+use super::{Address, ApiKey, Error, pause};
 
 /// Seconds of audio that are sent before the server says that it has them.
 const UNACKNOWLEDGED: f64 = 30.0;
@@ -36,6 +36,8 @@ pub struct Live {
     pub address: Address,
     /// Whether any certificate will do.
     pub insecure: bool,
+    /// What the server wants, where it does.
+    pub key: Option<ApiKey>,
     /// What the audio is made of.
     pub sound: Sound,
     /// Whether text is wanted before the end of a phrase.
@@ -127,7 +129,8 @@ impl Live {
         connected: &mut bool,
         show: &mut impl FnMut(Event<'_>) -> io::Result<()>,
     ) -> Result<Ending, Error> {
-        let connection = intake.meanwhile(Connection::open(&self.address, self.insecure)).await?;
+        let opening = Connection::open(&self.address, self.insecure, self.key.as_ref());
+        let connection = intake.meanwhile(opening).await?;
         *connected = true;
         let (outbox, mut inbox) = split(connection);
         let start = self.start(progress, intake.tail.start());

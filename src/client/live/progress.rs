@@ -8,7 +8,7 @@ use crate::client::Error;
 use crate::client::message::{Answer, Incoming, Partial};
 
 /// Codes after which the server goes on as if it had been told to stop.
-const ENDS: [&str; 2] = ["PAYLOAD_TOO_LARGE", "SHUTTING_DOWN"];
+const ENDS: [&str; 3] = ["PAYLOAD_TOO_LARGE", "QUOTA_EXCEEDED", "SHUTTING_DOWN"];
 
 /// A stream, over all its connections.
 #[derive(Debug, Default)]

@@ -2,45 +2,21 @@
 //!
 //! Field names and codes are frozen, because clients in the field know them. Fields may be added.
 
+mod auth;
+mod id;
 mod live;
 
-use std::fmt;
-
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Number, Value};
+use serde_json::{Map, Value};
 
+pub use self::auth::Auth;
+pub use self::id::{Id, MAX_ID_BYTES};
 pub use self::live::{Partial, StreamAudio, StreamData, StreamFlush, StreamResume, StreamStart};
 use crate::asr::segment::Timestamps;
 use crate::asr::switch::Switch;
 use crate::asr::timing::{TimeSource, TimedWord};
 use crate::asr::transcriber::SkipReason;
 use crate::text::Orthography;
-
-/// The name of an audio or of an upload, given by the client and sent back as it came.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(untagged)]
-pub enum Id {
-    /// Usually a UUID; any text will do.
-    Text(String),
-    /// Some clients count.
-    Number(Number),
-}
-
-impl Id {
-    /// A fresh one.
-    pub fn random() -> Self {
-        Self::Text(uuid::Uuid::new_v4().to_string())
-    }
-}
-
-impl fmt::Display for Id {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Text(text) => f.write_str(&text.escape_debug().to_string()),
-            Self::Number(number) => number.fmt(f),
-        }
-    }
-}
 
 /// A message from a client.
 #[derive(Debug, PartialEq)]
@@ -61,6 +37,8 @@ pub enum ClientMessage {
     UploadComplete(UploadComplete, Options),
     /// The client gives an upload up.
     UploadError(UploadError),
+    /// Who the client is.
+    Auth(Auth),
     /// Live audio will come, or goes on.
     StreamStart(StreamStart, Options),
     /// A piece of it, by who can't send binary frames.
@@ -83,7 +61,7 @@ pub struct Audio {
 }
 
 /// What a message may say about decoding; the server's own settings hold where it is silent.
-#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Options {
     /// A language's code, or `auto`.
     pub language: Option<String>,
@@ -124,7 +102,7 @@ pub enum ResponseFormat {
 }
 
 /// `task`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TaskName {
     /// Write it down in its own language.
@@ -203,6 +181,9 @@ pub enum ServerMessage {
         /// Which audio, when known.
         #[serde(skip_serializing_if = "Option::is_none")]
         audio_id: Option<Id>,
+        /// Seconds after which it may be otherwise, when known.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        retry_after: Option<u64>,
     },
     /// How far an upload is.
     UploadProgress {
@@ -380,4 +361,7 @@ pub enum Code {
     PayloadTooLarge,
     ShuttingDown,
     Cancelled,
+    Unauthorized,
+    QuotaExceeded,
+    ForbiddenOrigin,
 }

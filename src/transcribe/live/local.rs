@@ -11,6 +11,7 @@ use tokio::net::TcpListener;
 use crate::asr::transcriber::Transcriber;
 use crate::client::Address;
 use crate::config::TranscribeArgs;
+use crate::serve::access::{Access, AccessOptions};
 use crate::serve::limits::Limits;
 use crate::serve::{self, Service};
 
@@ -23,7 +24,8 @@ pub(super) async fn start(transcriber: Transcriber, args: &TranscribeArgs) -> an
     let port = listener.local_addr().context("no port is to be had")?.port();
     // One connection, and another one in its place should it break.
     let limits = Limits { connections: 2, streams: 1, ..Limits::default() };
-    let service = Service { transcriber, defaults: args.decode.request(), limits, tls: None };
+    let access = Access::new(AccessOptions { loopback: true, ..AccessOptions::default() })?;
+    let service = Service::new(transcriber, access, args.decode.request(), limits);
     tokio::spawn(serve::run(listener, service, std::future::pending()));
     format!("ws://127.0.0.1:{port}").parse().map_err(anyhow::Error::msg)
 }

@@ -96,6 +96,7 @@ async fn transcribe(
     let live = Live {
         address: server.clone(),
         insecure: args.insecure,
+        key: args.key.clone(),
         sound,
         partials: report.grows(),
         silence_ms: args.live.silence_ms,

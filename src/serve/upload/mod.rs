@@ -1,11 +1,23 @@
-//! Files that come in chunks. They belong to their id, not to a connection: who lost one goes on from another.
+//! Files that come in chunks. They belong to their id and their client's key, not to a connection: who lost one goes on
+//! from another.
+//!
+//! Where there is a folder for it ([`Limits::upload_dir`]) they don't belong to the process either: `store` holds their
+//! bytes and their `journal`, and a chunk is acknowledged when both are written.
+
+mod journal;
+mod store;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
+use self::journal::Head;
+use self::store::{Found, Record, Store};
+use super::access::Owner;
 use super::base64;
 use super::budget::{Budget, Reservation};
 use super::failure::Failure;
@@ -26,13 +38,15 @@ const ENDINGS: &[&str] = &[
 #[derive(Debug)]
 struct Upload {
     /// The connection that began it.
-    owner: u64,
+    connection: u64,
     file_size: u64,
     total_chunks: u64,
     options: Options,
     chunks: BTreeMap<u64, Piece>,
     received: u64,
     spool: Spool,
+    /// What is written down of it.
+    record: Option<Record>,
     reservation: Reservation,
     begun: Instant,
     touched: Instant,
@@ -43,7 +57,7 @@ struct Upload {
 pub(super) struct Whole {
     pub(super) spool: Spool,
     pub(super) options: Options,
-    /// Its share of the disk, held until the file is gone.
+    /// Its share of the disk, held until the file is gone. One that outlives the process holds it by itself.
     pub(super) reservation: Reservation,
 }
 
@@ -60,12 +74,16 @@ impl Progress {
     }
 }
 
+/// Uploads by whose they are and what they are called.
+type Known = HashMap<(Owner, Id), Arc<Mutex<Upload>>>;
+
 /// All uploads. The functions may wait for the disk.
 #[derive(Debug)]
 pub(super) struct Uploads {
-    all: Mutex<HashMap<Id, Arc<Mutex<Upload>>>>,
+    all: Mutex<Known>,
     limits: Limits,
     disk: Arc<Budget>,
+    store: Option<Store>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -96,16 +114,84 @@ pub(super) fn check_name(name: &str) -> Result<(), Failure> {
 }
 
 impl Uploads {
-    /// None yet; `disk` bounds their bytes, and perhaps those of others.
+    /// None yet but those that a process before this one left; `disk` bounds their bytes, and perhaps those of others.
     pub(super) fn new(limits: &Limits, disk: Arc<Budget>) -> Self {
-        Self { all: Mutex::default(), limits: limits.clone(), disk }
+        let open = |dir: &Path| {
+            let not_kept = |why: String| {
+                tracing::warn!("{} can't be used: {why}; uploads won't outlive a restart", dir.display());
+            };
+            Store::open(dir).map_err(not_kept).ok()
+        };
+        let store = limits.upload_dir.as_deref().and_then(open);
+        let found = store.as_ref().map(Store::load).unwrap_or_default();
+        let uploads = Self { all: Mutex::default(), limits: limits.clone(), disk, store };
+        found.into_iter().for_each(|found| uploads.take_over(found));
+        uploads
+    }
+
+    /// Goes on with an upload of an earlier process, within the bounds: as many as may come in, and as many again that
+    /// were whole and waited for their turn.
+    fn take_over(&self, found: Found) {
+        let Found { told, spool, record, age, idle } = found;
+        let (id, now) = (told.head.id, Instant::now());
+        let name = (told.head.owner.map(Arc::from), id.clone());
+        let mut all = lock(&self.all);
+        let is_wanted = age < self.limits.upload_total
+            && idle < self.limits.upload_idle
+            && told.head.file_size <= self.limits.upload_bytes
+            && all.len() < self.limits.uploads.saturating_mul(2)
+            && !all.contains_key(&name);
+        let Some(reservation) = is_wanted.then(|| self.disk.reserve(told.head.file_size)).flatten() else {
+            tracing::info!(upload = %id, chunks = told.pieces.len(), "an upload of an earlier run is forgotten");
+            return;
+        };
+        tracing::info!(upload = %id, chunks = told.pieces.len(), "an upload of an earlier run can be gone on with");
+        let upload = Upload {
+            connection: 0,
+            file_size: told.head.file_size,
+            total_chunks: told.head.total_chunks,
+            options: told.head.options,
+            chunks: told.pieces,
+            received: told.received,
+            spool,
+            record: Some(record),
+            reservation,
+            begun: now.checked_sub(age).unwrap_or(now),
+            touched: now.checked_sub(idle).unwrap_or(now),
+        };
+        all.insert(name, Arc::new(Mutex::new(upload)));
+    }
+
+    /// Where the bytes of an upload will lie, and what is written down of it.
+    fn files(
+        &self,
+        owner: &Owner,
+        start: &UploadStart,
+        options: &Options,
+    ) -> Result<(Spool, Option<Record>), Failure> {
+        let Some(store) = &self.store else { return Ok((Spool::new(self.limits.spool_dir.clone()), None)) };
+        let begun = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let head = Head {
+            id: start.upload_id.clone(),
+            owner: owner.as_deref().map(str::to_owned),
+            file_size: start.file_size,
+            total_chunks: start.total_chunks,
+            options: options.clone(),
+            begun: u64::try_from(begun.as_millis()).unwrap_or(u64::MAX),
+            data: String::new(),
+            boot: None,
+        };
+        let files = store.create(head).map_err(|error| disk(&error))?;
+        let too_long = || Failure::new(Code::UploadStartError, "The options are too long");
+        files.map(|(spool, record)| (spool, Some(record))).ok_or_else(too_long)
     }
 
     /// Begins an upload, in place of one of that name; with `resume`, goes on with it. Returns the chunks
     /// that are there already.
     pub(super) fn start(
         &self,
-        owner: u64,
+        connection: u64,
+        owner: &Owner,
         start: &UploadStart,
         options: Options,
     ) -> Result<Vec<u64>, Failure> {
@@ -118,49 +204,53 @@ impl Uploads {
         if start.file_size == 0 || start.total_chunks == 0 || start.total_chunks > MAX_CHUNKS {
             return Err(wrong(format!("file_size must not be 0, total_chunks must be 1 to {MAX_CHUNKS}")));
         }
+        let name = (owner.clone(), start.upload_id.clone());
         let mut all = lock(&self.all);
-        if let Some(old) = all.get(&start.upload_id)
+        if let Some(old) = all.get(&name)
             && start.resume == Some(true)
         {
             let mut old = lock(old);
             if (old.file_size, old.total_chunks) != (start.file_size, start.total_chunks) {
                 return Err(wrong("file_size or total_chunks differ from the upload to resume".into()));
             }
-            (old.owner, old.touched) = (owner, Instant::now());
+            (old.connection, old.touched) = (connection, Instant::now());
             return Ok(old.chunks.keys().copied().collect());
         }
-        all.remove(&start.upload_id);
+        all.remove(&name);
         let full = |what: &str| Failure::new(Code::Overloaded, format!("{what}; try again later"));
         if all.len() >= self.limits.uploads {
             return Err(full("Too many uploads at a time"));
         }
-        if all.values().filter(|u| lock(u).owner == owner).count() >= self.limits.uploads_per_connection {
+        let of_this = all.values().filter(|upload| lock(upload).connection == connection).count();
+        if of_this >= self.limits.uploads_per_connection {
             return Err(full("Too many uploads at a time on this connection"));
         }
         let reservation =
             self.disk.reserve(start.file_size).ok_or_else(|| full("There is no room for this upload"))?;
+        let (spool, record) = self.files(owner, start, &options)?;
         let now = Instant::now();
         let upload = Upload {
-            owner,
+            connection,
             file_size: start.file_size,
             total_chunks: start.total_chunks,
             options,
             chunks: BTreeMap::new(),
             received: 0,
-            spool: Spool::new(self.limits.spool_dir.clone()),
+            spool,
+            record,
             reservation,
             begun: now,
             touched: now,
         };
-        all.insert(start.upload_id.clone(), Arc::new(Mutex::new(upload)));
+        all.insert(name, Arc::new(Mutex::new(upload)));
         Ok(Vec::new())
     }
 
     /// Adds a chunk, in whatever order they come.
-    pub(super) fn chunk(&self, chunk: &UploadChunk) -> Result<Progress, Failure> {
+    pub(super) fn chunk(&self, owner: &Owner, chunk: &UploadChunk) -> Result<Progress, Failure> {
         let wrong = |message: String| Failure::new(Code::UploadChunkError, message);
         let index = chunk.chunk_index;
-        let upload = lock(&self.all).get(&chunk.upload_id).cloned();
+        let upload = lock(&self.all).get(&(owner.clone(), chunk.upload_id.clone())).cloned();
         let upload = upload.ok_or_else(|| not_found(&chunk.upload_id))?;
         let bytes = base64::decode(&chunk.chunk_data)
             .map_err(|error| Failure::new(Code::ChunkDecodeError, format!("Chunk {index}: {error}")))?;
@@ -180,16 +270,24 @@ impl Uploads {
                 upload.file_size
             )));
         }
-        let piece = upload.spool.append(&bytes).map_err(|error| disk(&error))?;
+        let Upload { spool, record, .. } = &mut *upload;
+        let piece = spool.append(&bytes).map_err(|error| disk(&error))?;
+        if let Some(record) = record {
+            record.add(spool, index, piece).map_err(|error| {
+                spool.take_back(piece);
+                disk(&error)
+            })?;
+        }
         upload.received = received;
         upload.chunks.insert(index, piece);
         Ok(Progress { received: upload.chunks.len() as u64, total: upload.total_chunks })
     }
 
     /// The file, when all of it is there. One whose bytes are not as many as announced is given up.
-    pub(super) fn finish(&self, id: &Id) -> Result<Whole, Failure> {
+    pub(super) fn finish(&self, owner: &Owner, id: &Id) -> Result<Whole, Failure> {
+        let name = (owner.clone(), id.clone());
         let mut all = lock(&self.all);
-        let upload = all.get(id).ok_or_else(|| not_found(id))?;
+        let upload = all.get(&name).ok_or_else(|| not_found(id))?;
         {
             let mut upload = lock(upload);
             upload.touched = Instant::now();
@@ -199,11 +297,11 @@ impl Uploads {
                 return Err(incomplete(upload.total_chunks, &missing));
             }
         }
-        let upload = all.remove(id).and_then(Arc::into_inner).ok_or_else(|| {
+        let upload = all.remove(&name).and_then(Arc::into_inner).ok_or_else(|| {
             Failure::new(Code::UploadCompleteError, "A chunk of this upload is still being written")
         })?;
         drop(all);
-        let upload = upload.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let mut upload = upload.into_inner().unwrap_or_else(PoisonError::into_inner);
         if upload.received != upload.file_size {
             return Err(Failure::new(
                 Code::FileReassembleError,
@@ -211,18 +309,30 @@ impl Uploads {
             ));
         }
         let pieces: Vec<Piece> = upload.chunks.into_values().collect();
-        let spool = upload.spool.arranged(&pieces).map_err(|error| disk(&error))?;
+        let spool = match (&self.store, upload.record) {
+            (Some(store), Some(record)) => {
+                let arranged = store.arranged(upload.spool, record, &pieces);
+                let (spool, record) = arranged.map_err(|error| disk(&error))?;
+                spool.with_journal(record.into_path(), upload.reservation.take())
+            }
+            _ => upload.spool.arranged(&pieces).map_err(|error| disk(&error))?,
+        };
         Ok(Whole { spool, options: upload.options, reservation: upload.reservation })
     }
 
+    /// How many are coming in.
+    pub(super) fn count(&self) -> usize {
+        lock(&self.all).len()
+    }
+
     /// Gives an upload up.
-    pub(super) fn abandon(&self, id: &Id) {
-        lock(&self.all).remove(id);
+    pub(super) fn abandon(&self, owner: &Owner, id: &Id) {
+        lock(&self.all).remove(&(owner.clone(), id.clone()));
     }
 
     /// Forgets those that are too old at `now`.
     pub(super) fn sweep(&self, now: Instant) {
-        lock(&self.all).retain(|id, upload| {
+        lock(&self.all).retain(|(_, id), upload| {
             let upload = lock(upload);
             let keep = now.saturating_duration_since(upload.touched) < self.limits.upload_idle
                 && now.saturating_duration_since(upload.begun) < self.limits.upload_total;
@@ -231,6 +341,18 @@ impl Uploads {
             }
             keep
         });
+    }
+}
+
+impl Drop for Uploads {
+    /// What is not whole yet can be gone on with after a restart.
+    fn drop(&mut self) {
+        let all = self.all.get_mut().unwrap_or_else(PoisonError::into_inner);
+        for upload in all.values() {
+            if let Upload { record: Some(record), spool, .. } = &mut *lock(upload) {
+                record.leave(spool);
+            }
+        }
     }
 }
 
@@ -243,7 +365,3 @@ fn incomplete(total: u64, missing: &[u64]) -> Failure {
         format!("{count} of {total} chunks are missing: {}{more}", named.join(", ")),
     )
 }
-
-#[cfg(test)]
-#[path = "upload_tests.rs"]
-mod tests;
