@@ -1,9 +1,28 @@
-// A WebSocket to the server that comes back by itself, with longer and longer pauses.
+// A WebSocket to the server that comes back by itself, with longer and longer pauses. It says who it is, and where that
+// is not enough, it waits for another key.
+
+import { keep, remembered } from "./i18n.js";
 
 const FIRST_PAUSE = 500;
 const LONGEST_PAUSE = 15_000;
 /** After this much silence the server is asked whether it is there, and given as long to answer. */
 const SILENCE = 15_000;
+/** Where the browser keeps the key. */
+const KEY = "imesli.key";
+
+let key = remembered(KEY) ?? "";
+/** Tells the connections that there is another one. */
+const keys = new EventTarget();
+
+/** What the server knows the user by, where it wants to. */
+export const accessKey = () => key;
+
+/** @param {string} text */
+export function setAccessKey(text) {
+  key = text.trim();
+  keep(KEY, key);
+  keys.dispatchEvent(new Event("change"));
+}
 
 /** Where the page came from, as a WebSocket: `ws` for http, `wss` for https. */
 export function address() {
@@ -23,7 +42,7 @@ export function freshId() {
 }
 
 /**
- * @typedef {"connecting" | "open" | "waiting" | "asleep" | "closed"} ConnectionState
+ * @typedef {"connecting" | "open" | "waiting" | "locked" | "asleep" | "closed"} ConnectionState
  * @typedef {object} Handlers
  * @property {() => void} [opened] on the first connection, and on each one after that
  * @property {(message: any) => void} [message]
@@ -40,6 +59,8 @@ export class Connection {
   #heard = 0;
   #buffered = 0;
   #asked = false;
+  /** The server wants another key. */
+  #isLocked = false;
   /** @type {ConnectionState} */ state = "closed";
 
   /** @param {Handlers} handlers */
@@ -47,6 +68,7 @@ export class Connection {
     this.#handlers = handlers;
     addEventListener("online", this.#wake);
     document.addEventListener("visibilitychange", this.#wake);
+    keys.addEventListener("change", this.#unlock);
     this.#watch = setInterval(() => this.#look(), SILENCE / 3);
     this.#connect();
   }
@@ -79,6 +101,7 @@ export class Connection {
   close() {
     removeEventListener("online", this.#wake);
     document.removeEventListener("visibilitychange", this.#wake);
+    keys.removeEventListener("change", this.#unlock);
     clearInterval(this.#watch);
     clearTimeout(this.#retry);
     const socket = this.#socket;
@@ -89,6 +112,10 @@ export class Connection {
 
   #wake = () => {
     if (document.visibilityState === "visible") this.hurry();
+  };
+
+  #unlock = () => {
+    if (this.state === "locked") this.#connect();
   };
 
   /** @param {ConnectionState} state */
@@ -102,13 +129,13 @@ export class Connection {
     clearTimeout(this.#retry);
     const socket = new WebSocket(address());
     this.#socket = socket;
+    this.#isLocked = false;
     this.#enter("connecting");
     socket.onopen = () => {
       if (socket !== this.#socket) return;
-      this.#failures = 0;
       this.#alive();
-      this.#enter("open");
-      this.#handlers.opened?.();
+      // Whoever wants a key says so at once to anything else.
+      socket.send(JSON.stringify(key ? { type: "auth", key } : { type: "status" }));
     };
     socket.onmessage = ({ data }) => {
       if (socket !== this.#socket) return;
@@ -119,7 +146,13 @@ export class Connection {
       } catch {
         return;
       }
-      this.#handlers.message?.(message);
+      this.#isLocked = message.type === "error" && message.code === "UNAUTHORIZED";
+      if (!this.isOpen && !this.#isLocked) {
+        this.#failures = 0;
+        this.#enter("open");
+        this.#handlers.opened?.();
+      }
+      if (this.isOpen) this.#handlers.message?.(message);
     };
     socket.onclose = ({ code }) => {
       if (socket === this.#socket) this.#gone(code);
@@ -136,8 +169,12 @@ export class Connection {
     this.#failures += 1;
     // Not all pages that lost the server at once come back at once.
     const spread = pause * (0.75 + Math.random() / 2);
-    if (!asleep) this.#retry = setTimeout(() => this.#connect(), code === 1013 ? Math.max(5000, spread) : spread);
-    this.#enter(asleep ? "asleep" : "waiting");
+    if (this.#isLocked) {
+      this.#enter("locked");
+    } else {
+      if (!asleep) this.#retry = setTimeout(() => this.#connect(), code === 1013 ? Math.max(5000, spread) : spread);
+      this.#enter(asleep ? "asleep" : "waiting");
+    }
     if (wasOpen) this.#handlers.lost?.(code);
   }
 
@@ -148,7 +185,7 @@ export class Connection {
 
   /** A network that is gone tells nobody: ask now and then. */
   #look() {
-    if (!this.isOpen) return;
+    if (this.#socket?.readyState !== WebSocket.OPEN) return;
     // What leaves here is taken by somebody.
     if (this.buffered < this.#buffered) this.#alive();
     this.#buffered = this.buffered;

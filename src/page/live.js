@@ -260,7 +260,7 @@ export class LiveStream {
   /** @param {{ code: string, message: string }} error */
   #error({ code, message }) {
     // The rest is transcribed, and `transcription` follows.
-    if (code === "PAYLOAD_TOO_LARGE" && this.#open) return;
+    if ((code === "PAYLOAD_TOO_LARGE" || code === "QUOTA_EXCEEDED") && this.#open) return;
     const isForgotten = code === "STREAM_NOT_FOUND" || this.#resuming;
     this.#failures += isForgotten ? 0 : 1;
     if (!isForgotten && (!PASSING.has(code) || (!PATIENT.has(code) && this.#failures > MOST_FAILURES))) {

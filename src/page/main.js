@@ -1,6 +1,6 @@
 // Puts the page together.
 
-import { Connection } from "./connection.js";
+import { Connection, accessKey, setAccessKey } from "./connection.js";
 import { choose, preferred, prepare, say } from "./i18n.js";
 import { Meter } from "./meter.js";
 import { MicrophoneError } from "./microphone.js";
@@ -33,6 +33,8 @@ const connection = new Connection({
     state.dataset.state = now;
     say(find("#connection-text"), `connection.${now}`);
     find("#reconnect").hidden = now !== "waiting";
+    if (now === "locked") lock();
+    else if (now === "open") unlock();
   },
 });
 find("#reconnect").addEventListener("click", () => connection.hurry());
@@ -48,6 +50,25 @@ find("#notice-close").addEventListener("click", () => {
   notice(null);
   record.focus();
 });
+
+// --- the key, where the server wants one ---
+
+const key = /** @type {HTMLInputElement} */ (find("#key"));
+key.value = accessKey();
+key.addEventListener("change", () => setAccessKey(key.value));
+let isLocked = false;
+
+function lock() {
+  isLocked = true;
+  notice(accessKey() ? "error.UNAUTHORIZED" : "key.wanted");
+  /** @type {HTMLDetailsElement} */ (find(".options")).open = true;
+  key.focus();
+}
+
+function unlock() {
+  if (isLocked) notice(null);
+  isLocked = false;
+}
 
 // --- files ---
 

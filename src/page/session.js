@@ -66,7 +66,7 @@ export class Session {
       message: (message) => this.#live?.message(message),
       lost: () => this.#live?.lost(),
       changed: (state) => {
-        if (state === "waiting") this.#live?.lost();
+        if (state === "waiting" || state === "locked") this.#live?.lost();
       },
     });
     this.#connection = connection;

@@ -125,6 +125,7 @@ class Upload {
       lost: () => this.#lost(),
       changed: (state) => {
         if (state === "waiting") this.#entry.status("upload.broken");
+        if (state === "locked") this.#entry.status("upload.locked");
       },
     });
   }
@@ -255,6 +256,8 @@ class Upload {
 
   /** @param {{ code: string, message: string }} error */
   #error({ code, message }) {
+    // With another key it begins anew.
+    if (code === "UNAUTHORIZED") return;
     // It was on its way twice.
     if (code === "CHUNK_ADD_ERROR") {
       this.#onWay -= 1;

@@ -11,11 +11,14 @@ import { Browser } from "./browser.mjs";
 import { files } from "./files.mjs";
 import { encrypted, live } from "./live.mjs";
 import { people } from "./people.mjs";
+import { keys } from "./keys.mjs";
 import { freePort, Server } from "./server.mjs";
 
 const [imesli, checkpoint, ...words] = process.argv.slice(2);
 const folder = mkdtempSync(join(tmpdir(), "imesli-check-"));
-const server = new Server(imesli, checkpoint, await freePort());
+const port = await freePort();
+// A name that is not this machine's own, as in a network at home.
+const server = new Server(imesli, checkpoint, port, ["--allow-origin", `http://imesli.test:${port}`]);
 let failed = 0;
 let count = 0;
 
@@ -86,6 +89,7 @@ try {
   await files(world);
   await people(world);
   await live(world);
+  await keys({ ...world, imesli, checkpoint });
   const more = ["--tls-self-signed", "--certs-dir", join(folder, "certs")];
   const secure = new Server(imesli, checkpoint, await freePort(), more);
   try {
