@@ -46,6 +46,7 @@ test: setup-test whisper
 	cargo test $(FLAGS)
 	@tools/check-kernels.sh
 	@tools/check-clients.sh "$(TARGET_DIR)/release/imesli" checkpoint
+	@tools/check-api.sh "$(TARGET_DIR)/release/imesli" checkpoint
 	@tools/check-page.sh "$(TARGET_DIR)/release/imesli" checkpoint
 
 setup:

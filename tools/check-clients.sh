@@ -79,9 +79,16 @@ run_all() { # SCHEME [--insecure]
 start_server "$imesli" --checkpoint "$checkpoint"
 run_all ws
 stop_server
+# All of them once more with a key.
+IMESLI_KEY=$("$imesli" key new clients --key-file "$scratch/keys.toml" 2>/dev/null)
+export IMESLI_KEY
+start_server "$imesli" --checkpoint "$checkpoint" --key-file "$scratch/keys.toml"
+run_all ws
+stop_server
+unset IMESLI_KEY
 start_server "$imesli" --checkpoint "$checkpoint" --tls-self-signed
 run_all wss --insecure
 if [ -n "$client_python" ]; then check_readme python "$scratch/readme.py" "$client_python"; fi
 if [ -n "$client_modules" ]; then check_readme js "$scratch/readme.mjs" node; fi
-if [ $skipped != 0 ]; then printf 'SKIPPED: %d of 12 checks of clients, and those of the README\n' $skipped >&2; fi
+if [ $skipped != 0 ]; then printf 'SKIPPED: %d of 18 checks of clients, and those of the README\n' $skipped >&2; fi
 exit $failed

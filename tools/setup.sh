@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Installs what a build needs and this machine lacks: cmake and a C++ compiler (whisper.cpp), perl and
 # make (OpenSSL, on Linux). With --test also rustfmt, clippy, and what the example clients need: a WebSocket
-# for Python and one for Node; and on Debian a Chromium to try the page in. Says nothing when all is there.
+# for Python and one for Node; what the HTTP API is tried with; and on Debian a Chromium to try the page in. Says nothing
+# when all is there.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -103,12 +104,16 @@ install_clients() {
     fi
     # Ubuntu's package of this name is a snap, which does not run everywhere; there, an installed one is used.
     if ! find_chromium && has apt-get && grep -q '^ID=debian' /etc/os-release; then packages+=(chromium); fi
+    # Debian's Python comes without the means to make an environment.
+    if ! find_api && has apt-get && ! python3 -c 'import ensurepip' >/dev/null 2>&1; then packages+=(python3-venv); fi
     if [ ${#packages[@]} != 0 ]; then apt_install "${packages[@]}" || true; fi
+    if ! find_api; then api_from_pip || true; fi
     # What looks for obstacles on the page; without it, the check looks for some of them by itself.
     if has npm && [ -d "$client_folder/node_modules/ws" ] && [ ! -d "$client_folder/node_modules/axe-core" ]; then
         node_from_npm || true
     fi
     find_python || echo "imesli: no websockets for Python could be installed; that example is not tried out" >&2
+    find_api || echo "imesli: openai and schemathesis could not be installed; the HTTP API is not tried with them" >&2
     find_ws || echo "imesli: no ws for Node could be installed; that example is not tried out" >&2
     find_chromium || echo "imesli: there is no Chromium; the page is not tried out" >&2
 }
@@ -116,6 +121,13 @@ install_clients() {
 python_from_pip() {
     echo "imesli: installing websockets into $client_folder" >&2
     python3 -m venv "$client_folder/python" && "$client_folder/python/bin/pip" --quiet install websockets
+}
+
+# Of these versions, because newer ones look for more.
+api_from_pip() {
+    echo "imesli: installing openai, schemathesis and prometheus-client into $client_folder" >&2
+    python3 -m venv "$client_folder/api" \
+        && "$client_folder/api/bin/pip" --quiet install -r tools/clients/api-requirements.txt
 }
 
 node_from_npm() {

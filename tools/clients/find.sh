@@ -1,5 +1,5 @@
 # Sourced by what runs the example clients, and by what installs what they need.
-client_folder=${CARGO_TARGET_DIR:-target}/clients client_python='' client_modules='' client_browser=''
+client_folder=${CARGO_TARGET_DIR:-target}/clients client_python='' client_modules='' client_browser='' client_api=''
 
 # Sets client_python to a Python that has websockets.
 find_python() {
@@ -7,6 +7,20 @@ find_python() {
     for python in "${PYTHON:-python3}" "$client_folder/python/bin/python" /usr/bin/python3; do
         if "$python" -c 'import websockets' >/dev/null 2>&1; then
             client_python=$python
+            return
+        fi
+    done
+    return 1
+}
+
+# Sets client_api to the folder of a Python, and its programs, that has what clients/api-requirements.txt names.
+find_api() {
+    local python
+    for python in "${API_PYTHON:-python3}" "$client_folder/api/bin/python"; do
+        python=$(command -v "$python") || continue
+        if "$python" -c 'import openai, prometheus_client, schemathesis' >/dev/null 2>&1 \
+            && [ -x "$(dirname "$python")/schemathesis" ]; then
+            client_api=$(cd "$(dirname "$python")" && pwd)
             return
         fi
     done

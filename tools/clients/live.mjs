@@ -7,6 +7,8 @@
 // `arecord -f S16_LE -r 16000 -t raw`, and sends it as fast as it is spoken; --speed=2 twice as fast, of a file.
 // Node 22 and later need nothing else; for Node 18 and 20, and for --insecure (which accepts a self-signed
 // certificate): npm install ws
+//
+// IMESLI_KEY: the key, where the server wants one.
 import { randomUUID } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -48,7 +50,10 @@ async function* paced(bytes, perSecond) {
 const ws = await import("ws").then((module) => module.default, () => undefined);
 if (!(ws ?? globalThis.WebSocket)) fail("this Node needs a WebSocket: npm install ws");
 const { pieces, rate, channels } = await openAudio();
-const socket = ws ? new ws(url, { rejectUnauthorized: !insecure }) : new WebSocket(url);
+// As a subprotocol: WebSockets of browsers, and Node's own, take no headers.
+const { IMESLI_KEY: key } = process.env;
+const protocols = key ? ["imesli", `imesli.key.${key}`] : [];
+const socket = ws ? new ws(url, protocols, { rejectUnauthorized: !insecure }) : new WebSocket(url, protocols);
 const [id, send] = [randomUUID(), (message) => socket.send(JSON.stringify(message))];
 let committed = "";
 

@@ -5,9 +5,9 @@ live.py [--insecure] [--speed 1] [--rate 16000] [--channels 1] ws://127.0.0.1:16
 
 Takes a WAV file of 16 bits, or raw 16-bit samples from a file or standard input, e.g. of `arecord -f S16_LE -r 16000 -t
 raw`, and sends it as fast as it is spoken; --speed 2 twice as fast, of a file. --insecure: accept a self-signed
-certificate (wss://).
+certificate (wss://). IMESLI_KEY: the key, where the server wants one.
 """
-import argparse, asyncio, json, ssl, sys, uuid, wave
+import argparse, asyncio, json, os, ssl, sys, uuid, wave
 
 import websockets
 
@@ -47,7 +47,10 @@ async def transcribe(args):
         context = ssl.create_default_context()
         if args.insecure:
             context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    async with websockets.connect(args.url, ssl=context, max_size=None) as socket:
+    # As a subprotocol, because each version of websockets has another name for headers.
+    key = os.environ.get("IMESLI_KEY")
+    protocols = ["imesli", f"imesli.key.{key}"] if key else None
+    async with websockets.connect(args.url, ssl=context, subprotocols=protocols, max_size=None) as socket:
         stream_id, committed, speaking = str(uuid.uuid4()), "", None
         start = {"type": "stream_start", "stream_id": stream_id, "sample_rate": rate, "channels": channels}
         await socket.send(json.dumps(start))

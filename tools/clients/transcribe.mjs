@@ -5,6 +5,8 @@
 //
 // Node 22 and later need nothing else; for Node 18 and 20, and for --insecure (which accepts a self-signed
 // certificate): npm install ws
+//
+// IMESLI_KEY: the key, where the server wants one.
 import { randomUUID } from "node:crypto";
 import { readFile } from "node:fs/promises";
 
@@ -16,7 +18,10 @@ if (!path) fail("transcribe.mjs [--insecure] URL FILE");
 const audio = (await readFile(path)).toString("base64");
 const ws = await import("ws").then((module) => module.default, () => undefined);
 if (!(ws ?? globalThis.WebSocket)) fail("this Node needs a WebSocket: npm install ws");
-const socket = ws ? new ws(url, { rejectUnauthorized: !insecure }) : new WebSocket(url);
+// As a subprotocol: WebSockets of browsers, and Node's own, take no headers.
+const { IMESLI_KEY: key } = process.env;
+const protocols = key ? ["imesli", `imesli.key.${key}`] : [];
+const socket = ws ? new ws(url, protocols, { rejectUnauthorized: !insecure }) : new WebSocket(url, protocols);
 
 const id = randomUUID();
 socket.onopen = () => socket.send(JSON.stringify({ type: "audio", audio_id: id, audio_data: audio }));

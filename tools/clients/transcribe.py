@@ -2,8 +2,10 @@
 """Prints the text of an audio file.  pip install websockets
 
 transcribe.py [--insecure] ws://127.0.0.1:16391 FILE      --insecure: accept a self-signed certificate (wss://)
+
+IMESLI_KEY: the key, where the server wants one.
 """
-import asyncio, base64, json, pathlib, ssl, sys, uuid
+import asyncio, base64, json, os, pathlib, ssl, sys, uuid
 
 import websockets
 
@@ -14,7 +16,10 @@ async def transcribe(url, path, insecure):
         context = ssl.create_default_context()
         if insecure:
             context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    async with websockets.connect(url, ssl=context, max_size=None) as socket:
+    # As a subprotocol, because each version of websockets has another name for headers.
+    key = os.environ.get("IMESLI_KEY")
+    protocols = ["imesli", f"imesli.key.{key}"] if key else None
+    async with websockets.connect(url, ssl=context, subprotocols=protocols, max_size=None) as socket:
         audio_id = str(uuid.uuid4())
         audio = base64.b64encode(path.read_bytes()).decode()
         await socket.send(json.dumps({"type": "audio", "audio_id": audio_id, "audio_data": audio}))
