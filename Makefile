@@ -11,7 +11,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := build
-.PHONY: build serve test dist bench setup setup-test whisper licenses clean-whisper clean
+.PHONY: build serve test dist bench setup setup-test whisper licenses audit clean-whisper clean
 # The set-up comes first, and once; cargo and CMake use all cores by themselves.
 .NOTPARALLEL:
 
@@ -105,6 +105,10 @@ bench: build
 # Writes the list of crates and their licences into THIRD-PARTY.md.
 licenses:
 	tools/licenses.sh
+
+# Known vulnerabilities, licences and sources of the crates (deny.toml).
+audit:
+	@tools/audit.sh
 
 # Forgets the built whisper.cpp, as `make` does by itself after a change in src/asr/ext or .cargo/config.toml.
 clean-whisper:
