@@ -1,7 +1,16 @@
-//! What the fuzz targets share: a file for the input, and a reader that uses all that a weight file offers.
-#![allow(dead_code, reason = "only what reads is used")]
+//! What the fuzz targets share: a file for the input, and a reader that uses all that a weight file offers; audio files;
+//! and, in [`serve`], what clients send.
+#![allow(dead_code, unused_imports, reason = "only what reads is used")]
 
+mod asr;
+#[path = "../../src/audio/mod.rs"]
+mod audio;
 mod checkpoint;
+#[path = "../../src/error.rs"]
+mod error;
+pub mod serve;
+#[path = "../../src/text/mod.rs"]
+mod text;
 
 use std::io::Read;
 use std::path::PathBuf;
@@ -63,4 +72,14 @@ pub fn ggml(bytes: &[u8]) {
     const FILTERS: usize = 14 * 4;
     let (head, tail) = bytes.split_at(bytes.len().min(FILTERS));
     let _ = verify::verify(&file("bin", &[head, &[0; 80 * 201 * 4], tail]));
+}
+
+/// Reads an audio file, and looks at its samples.
+pub fn recording(bytes: &[u8]) {
+    const SECONDS: u32 = 20;
+    let limits = audio::Limits { max_seconds: SECONDS, ..audio::Limits::default() };
+    let Ok(recording) = audio::Recording::from_bytes(bytes, &limits) else { return };
+    let samples = recording.samples.into_vec().expect("short recordings are in memory");
+    assert!(!samples.is_empty() && samples.len() <= (SECONDS as usize + 1) * audio::SAMPLE_RATE as usize);
+    assert!(samples.iter().all(|sample| sample.is_finite() && sample.abs() <= 1.0));
 }
