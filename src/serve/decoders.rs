@@ -1,7 +1,7 @@
 //! Audio files on their way to samples: as many at a time as there are cores, and none for long while others wait.
 //!
 //! A small file may be a recording of hours, which nobody knows before it is decoded. So each decoder gives its place
-//! away after every ten seconds of audio, rests for as long as it worked, and comes back at the end of the line; and the
+//! away after every ten seconds of audio, rests for twice as long as it worked, and comes back at the end of the line; and the
 //! memory of all that is not done yet is bounded as it grows.
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -79,7 +79,7 @@ impl Decoders {
             }
             held._place = None;
             // Short recordings never come here.
-            std::thread::sleep(begun.elapsed().min(REST));
+            std::thread::sleep((2 * begun.elapsed()).min(REST));
             let place = runtime.block_on(Arc::clone(&places).acquire_owned());
             held._place = Some(place.map_err(|error| Error::internal_from("waiting for a decoder", error))?);
             *begun = Instant::now();
