@@ -77,11 +77,6 @@ impl Engine {
         self.created
     }
 
-    /// Whether requests can be taken: always, once there is an engine.
-    pub(super) fn is_ready(&self) -> bool {
-        true
-    }
-
     /// Loads the model anew, tries it, and goes on with it.
     ///
     /// # Errors

@@ -231,23 +231,25 @@ impl<'a> Counted<'a> {
         Self { shared, front, told: false }
     }
 
-    fn tell(mut self, result: &Result<Outcome, Failure>) {
+    fn end(&mut self, failure: Option<&Failure>) {
         self.told = true;
-        let metrics = &self.shared.metrics;
-        metrics.request(self.front, result.as_ref().err().map(|failure| failure.code));
+        self.shared.metrics.request(self.front, failure.map(|failure| failure.code));
+    }
+
+    fn tell(mut self, result: &Result<Outcome, Failure>) {
+        self.end(result.as_ref().err());
         if let Ok(outcome) = result {
             let waited = outcome.waited + outcome.transcript.timings.queued;
+            let metrics = &self.shared.metrics;
             metrics.recording(self.front, outcome.transcript.duration, waited, outcome.took);
         }
     }
 
     /// The same for a stream of live audio.
     pub(super) fn stream(mut self, result: &Result<Transcript, Failure>) {
-        self.told = true;
-        let metrics = &self.shared.metrics;
-        metrics.request(self.front, result.as_ref().err().map(|failure| failure.code));
+        self.end(result.as_ref().err());
         if let Ok(transcript) = result {
-            metrics.audio(self.front, transcript.duration);
+            self.shared.metrics.audio(self.front, transcript.duration);
         }
     }
 }

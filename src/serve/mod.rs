@@ -48,6 +48,7 @@ mod request;
 mod session;
 mod socket;
 mod spool;
+mod stamp;
 mod streams;
 pub mod tls;
 mod upload;

@@ -72,9 +72,7 @@ impl Queue {
     /// A place for a request of a client, whose audio is not known yet.
     pub(super) fn enter(self: &Arc<Self>, client: &str) -> Result<Place, Failure> {
         let mut state = self.lock();
-        if state.taken >= self.places {
-            return Err(state.full(format!("all {} places are taken; try again later", self.places)));
-        }
+        self.check_places(&state)?;
         let own = state.clients.get(client).copied().unwrap_or(0);
         if own >= OWN_PLACES && own > self.places - state.taken {
             return Err(state.full(format!("{own} requests of yours wait already; try again later")));
@@ -82,6 +80,13 @@ impl Queue {
         state.taken += 1;
         *state.clients.entry(client.to_owned()).or_default() += 1;
         Ok(Place { queue: Arc::clone(self), client: client.to_owned(), seconds: 0.0 })
+    }
+
+    fn check_places(&self, state: &State) -> Result<(), Failure> {
+        if state.taken < self.places {
+            return Ok(());
+        }
+        Err(state.full(format!("all {} places are taken; try again later", self.places)))
     }
 
     /// Whether another request would find a place.
@@ -92,9 +97,7 @@ impl Queue {
     /// The same, and why not.
     pub(super) fn check(&self) -> Result<(), Failure> {
         let state = self.lock();
-        if state.taken >= self.places {
-            return Err(state.full(format!("all {} places are taken; try again later", self.places)));
-        }
+        self.check_places(&state)?;
         if state.seconds >= self.max_seconds {
             let waiting = state.seconds.round();
             return Err(state.full(format!("{waiting} s of audio wait already; try again later")));

@@ -3,13 +3,14 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::{PoisonError, RwLock};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use native_tls::{Identity, Protocol};
 use tokio::net::TcpStream;
 use tokio_native_tls::{TlsAcceptor, TlsStream};
 
 use super::keys;
+use super::stamp::stamp;
 use crate::error::{Error, Result};
 
 /// How often the files are looked at. Certificates are renewed weeks before their end.
@@ -26,14 +27,6 @@ impl fmt::Debug for Acceptor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Acceptor(***)")
     }
-}
-
-/// What tells a file from what was there before. A renewal may be a link to another file.
-type Mark = Option<(SystemTime, u64)>;
-
-fn mark(path: &Path) -> Mark {
-    let metadata = std::fs::metadata(path).ok()?;
-    Some((metadata.modified().ok()?, metadata.len()))
 }
 
 impl Acceptor {
@@ -81,11 +74,11 @@ impl Acceptor {
 
     /// Looks at the files now and then, for ever, and goes on with what they have become.
     pub(super) async fn watch(&self) {
-        let marks = || (mark(&self.cert), mark(&self.key));
-        let (mut seen, mut pending) = (marks(), None);
+        let stamps = || (stamp(&self.cert), stamp(&self.key));
+        let (mut seen, mut pending) = (stamps(), None);
         loop {
             tokio::time::sleep(LOOK).await;
-            let now = marks();
+            let now = stamps();
             // A certificate and its key are written one after the other: wait until nothing changes any more.
             if now != seen && pending == Some(now) {
                 seen = now;

@@ -111,7 +111,6 @@ impl Key {
     }
 
     /// Whether what concerns the whole server may be asked for.
-    #[allow(dead_code, reason = "asked by what answers HTTP requests")]
     pub(in crate::serve) fn is_admin(&self) -> bool {
         self.account().rules.admin
     }

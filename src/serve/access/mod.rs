@@ -25,7 +25,7 @@ use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use axum::http::{HeaderMap, HeaderValue, header};
 use sha2::{Digest, Sha256};
@@ -33,6 +33,7 @@ use subtle::{Choice, ConditionallySelectable, ConstantTimeEq};
 
 use super::failure::Failure;
 use super::protocol::Code;
+use super::stamp::{Stamp, stamp};
 use crate::error::Error;
 
 /// How often the key file is looked at.
@@ -59,15 +60,7 @@ pub struct Access {
     options: AccessOptions,
     keys: RwLock<Arc<[Arc<Key>]>>,
     /// The file as it was when it was last read.
-    seen: Mutex<Option<Stamp>>,
-}
-
-/// What shows that a file has changed: its time and size. `None` for one that can't be looked at.
-type Stamp = (SystemTime, u64);
-
-fn stamp(path: &Path) -> Option<Stamp> {
-    let metadata = std::fs::metadata(path).ok()?;
-    Some((metadata.modified().ok()?, metadata.len()))
+    seen: Mutex<Stamp>,
 }
 
 impl Access {
@@ -206,7 +199,6 @@ impl Access {
     }
 
     /// Whether a page of this origin may read the answers of the HTTP API: those of the list alone.
-    #[allow(dead_code, reason = "asked by what answers HTTP requests")]
     pub(super) fn allows_cors(&self, origin: &HeaderValue) -> bool {
         parsed(origin).is_some_and(|origin| self.is_listed(&origin))
     }

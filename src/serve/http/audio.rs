@@ -17,49 +17,17 @@ use super::params::{Api, Params, params};
 use super::refusal::Refusal;
 use super::{answer, events, form, inference};
 
-/// `POST /v1/audio/transcriptions`
-pub(super) async fn transcriptions(
+/// `POST /v1/audio/transcriptions`, `/v1/audio/translations` and `/inference`: which of them says the route.
+pub(super) async fn transcript(
+    Extension(api): Extension<Api>,
     State(shared): State<Arc<Shared>>,
     Extension(connection): Extension<Arc<Connection>>,
     Extension(client): Extension<Client>,
     headers: HeaderMap,
-    body: Body,
-) -> Result<Response, Refusal> {
-    transcript(Api::Transcriptions, shared, &connection, &client, &headers, body).await
-}
-
-/// `POST /v1/audio/translations`
-pub(super) async fn translations(
-    State(shared): State<Arc<Shared>>,
-    Extension(connection): Extension<Arc<Connection>>,
-    Extension(client): Extension<Client>,
-    headers: HeaderMap,
-    body: Body,
-) -> Result<Response, Refusal> {
-    transcript(Api::Translations, shared, &connection, &client, &headers, body).await
-}
-
-/// `POST /inference`
-pub(super) async fn inference(
-    State(shared): State<Arc<Shared>>,
-    Extension(connection): Extension<Arc<Connection>>,
-    Extension(client): Extension<Client>,
-    headers: HeaderMap,
-    body: Body,
-) -> Result<Response, Refusal> {
-    transcript(Api::Inference, shared, &connection, &client, &headers, body).await
-}
-
-async fn transcript(
-    api: Api,
-    shared: Arc<Shared>,
-    connection: &Connection,
-    client: &Client,
-    headers: &HeaderMap,
     body: Body,
 ) -> Result<Response, Refusal> {
     let front = if api == Api::Inference { Front::Inference } else { Front::Api };
-    let (params, work) = match work(api, &shared, connection, client, headers, body).await {
+    let (params, work) = match work(api, &shared, &connection, &client, &headers, body).await {
         Ok(asked) => asked,
         Err(Unasked::Refused(failure)) => {
             job::refused(&shared, front, &failure);

@@ -68,8 +68,6 @@ pub(super) async fn ready(State(shared): State<Arc<Shared>>) -> Response {
 fn hindrance(shared: &Shared) -> Option<&'static str> {
     if shared.stage() != Stage::Running {
         Some("the server is shutting down")
-    } else if !shared.engine.is_ready() {
-        Some("the model is being loaded")
     } else if !shared.queue.has_room() {
         Some("the queue is full")
     } else {

@@ -22,11 +22,12 @@ mod refusal;
 
 use std::sync::Arc;
 
-use axum::Router;
 use axum::http::StatusCode;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{MethodRouter, any, get, post};
+use axum::{Extension, Router};
 
+use self::params::Api;
 use self::refusal::Refusal;
 use super::Shared;
 use super::front::watched;
@@ -37,12 +38,12 @@ type Row = (&'static str, MethodRouter<Arc<Shared>>);
 /// What needs a key wherever the server has any.
 fn keyed() -> Vec<Row> {
     vec![
-        ("/v1/audio/transcriptions", post(audio::transcriptions)),
-        ("/v1/audio/translations", post(audio::translations)),
+        ("/v1/audio/transcriptions", post(audio::transcript).route_layer(Extension(Api::Transcriptions))),
+        ("/v1/audio/translations", post(audio::transcript).route_layer(Extension(Api::Translations))),
         ("/v1/models", get(manage::models)),
         // An id may have a slash in it.
         ("/v1/models/{*model}", get(manage::model)),
-        ("/inference", post(audio::inference)),
+        ("/inference", post(audio::transcript).route_layer(Extension(Api::Inference))),
         ("/admin/reload", post(manage::reload)),
     ]
 }
