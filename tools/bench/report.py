@@ -38,7 +38,7 @@ TAIL = """## How it is measured, and what it does not show
 
 - **The same work.** Language English, no timestamps, a beam of 5, temperature 0 without fallback, no voice activity
   detection, no search for loops, and 4 tokens for each second of audio: for a message, for a window of 30 s (120), and
-  in all for five minutes. Each engine's count is checked, and another one stops the run. Tokens that are no text are
+  in all for five minutes. Each engine's count is checked, and one with another is left out of that work. Tokens that are no text are
   forbidden (imesli and whisper.cpp do that by themselves, faster-whisper is asked to; transformers may not end the text).
 - **imesli** is the whole server: what counts is the time from sending a WAV file in base64 over WebSocket until the
   `transcription` is there. The other engines are called within their process with the path of the file, and measured by
@@ -96,6 +96,14 @@ def speed_rows(results):
                 yield (shape, work.title, title(engine, work, threads), f"{middle:.2f}",
                        f"{work.audio_seconds / middle:.2f}",
                        "**1**" if engine == reference else goals.spread(goals.ratios(measured, reference, engine)))
+
+
+def left_out(results):
+    """What is missing from the rows, and why."""
+    for shape in in_order(results["shapes"]):
+        for name, work in WORKS.items():
+            for engine, why in results["shapes"][shape].get(name, {}).get("left_out", {}).items():
+                yield f"- Left out: {title(engine, work)} on {work.title} of {shape}. It did something else than the others: {why}.\n"
 
 
 def runs(results):
@@ -188,5 +196,6 @@ def page(results):
     if rows:
         parts += ["## Speed\n\n× faster: than faster-whisper int8 in the same round, median (lowest–highest). **1** is the one that "
                   "the others are compared with.\n",
-                  table(["shape", "audio", "engine and weights", "seconds", "audio s/s", "× faster"], rows)]
+                  table(["shape", "audio", "engine and weights", "seconds", "audio s/s", "× faster"], rows),
+                  *left_out(results)]
     return "\n".join([*parts, *costs(results), TAIL])
