@@ -2,8 +2,8 @@
 
 use std::ops::Range;
 
+use super::backend::Done;
 use super::model::Token;
-use super::pool::Done;
 use super::recognizer::{DecodeOptions, Piece};
 use super::segment::{Segment, segments};
 use super::stitch::{WindowText, stitch};

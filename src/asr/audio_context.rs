@@ -5,6 +5,8 @@
 //! is a fact about each checkpoint, which `convert --probe` measures on the user's own recordings. Where a text then looks
 //! wrong, the window is heard once more with all of it.
 
+use serde::{Deserialize, Serialize};
+
 use super::search::{Hypothesis, SearchOptions};
 
 /// Samples of a position of the encoder: two mel frames of 160.
@@ -17,7 +19,7 @@ const BLOCK: usize = 8;
 const LEAST: usize = 50;
 
 /// What a checkpoint was seen to bear.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Margin {
     /// Silence behind the audio, in seconds.
     pub seconds: f32,
@@ -26,7 +28,7 @@ pub struct Margin {
 }
 
 /// How much of the encoder's 30 s is computed.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 pub enum AudioContext {
     /// All of it, as in training.
     #[default]

@@ -8,22 +8,26 @@
 //! - [`audio_context`]: how much of the model's 30 s a shorter window is heard with. Pure.
 //! - `token_times`: when the tokens of a window were said, by the model's attention.
 //! - [`recognizer`]: one window through one state.
-//! - [`pool`]: states on threads of their own, one bounded queue in front. `queue`: which window is next. Pure.
+//! - [`backend`]: what hears windows, wherever it is. [`pool`]: states on threads of their own, one bounded queue in front.
+//!   `queue`: which window is next. Pure.
 //! - `plan`: what of a recording goes to the model, and in which windows.
 //! - [`stitch`]: the windows' texts joined. Pure.
 //! - `assembly`: what was heard in the windows, put together. Pure.
 //! - [`transcriber`]: the conductor; a recording in, its transcript out.
+//! - [`catalog`]: several models at once.
 //! - [`live`]: the same while the audio is still coming.
 
 pub mod alignment;
 mod assembly;
 pub mod audio_context;
+pub mod backend;
+pub mod catalog;
 pub mod guard;
 pub mod live;
 pub mod model;
 mod plan;
 pub mod pool;
-mod queue;
+pub(crate) mod queue;
 pub mod recognizer;
 pub mod repetition;
 pub mod rules;

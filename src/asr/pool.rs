@@ -1,24 +1,23 @@
 //! A pool of states: each on its own named thread, one bounded queue in front of all.
 //!
 //! Admission comes first: who has a [`Permit`] may queue windows, and the permit lives until the last of
-//! them is done. A full house is told so at once ([`Pool::admit`]). The queue is bounded by the permits:
+//! them is done. A full house is told so at once ([`Backend::admit`]). The queue is bounded by the permits:
 //! each holder keeps at most [`Pool::states`] windows in it. Streams of live audio are admitted elsewhere, and have one or
 //! two windows in it each; theirs go first, but not for ever.
 
-use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::sync::oneshot;
 
+use super::backend::{Backend, Done, Job, Observer, Permit, Places};
 use super::model::Model;
 use super::queue::Queue;
 use super::recognizer::{Cancel, DecodeOptions, Heard, Recognizer};
 use super::vocabulary::Vocabulary;
-use crate::audio::excerpt::Excerpt;
 use crate::error::{Error, Result};
 
 /// The size of a pool.
@@ -32,60 +31,12 @@ pub struct PoolOptions {
     pub requests: usize,
 }
 
-/// The right to queue windows. Dropped when the request is over.
-#[derive(Debug, Clone)]
-pub struct Permit {
-    _place: Arc<OwnedSemaphorePermit>,
-    /// Whose windows these are.
-    client: Arc<str>,
-}
-
-/// How long a window can wait.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Urgency {
-    /// Somebody has stopped speaking and waits for the text.
-    Phrase,
-    /// Somebody speaks, and sees what was heard so far.
-    Partial,
-    /// A file.
-    File,
-}
-
-/// One window to be recognized.
-#[derive(Debug)]
-pub struct Job {
-    /// What is transcribed of the recording.
-    pub excerpt: Arc<Excerpt>,
-    /// The window within it.
-    pub range: Range<usize>,
-    /// How to decode it.
-    pub options: Arc<DecodeOptions>,
-    /// Set when the result is no longer wanted.
-    pub cancel: Cancel,
-    /// Admission, held until the job is done; streams have theirs elsewhere.
-    pub permit: Option<Permit>,
-    /// How long it can wait.
-    pub urgency: Urgency,
-}
-
-/// The result of a job.
-#[derive(Debug)]
-pub struct Done {
-    /// What was heard.
-    pub heard: Heard,
-    /// Time between [`Pool::submit`] and the start of the work.
-    pub queued: Duration,
-}
-
 #[derive(Debug)]
 struct Queued {
     job: Job,
     since: Instant,
     reply: oneshot::Sender<Result<Done>>,
 }
-
-/// Is told of every window that is done.
-type Observer = Box<dyn Fn(&Done) + Send + Sync>;
 
 struct Shared {
     queue: Mutex<Queue<Queued>>,
@@ -126,7 +77,7 @@ impl Shared {
 #[derive(Debug)]
 pub struct Pool {
     shared: Arc<Shared>,
-    admission: Arc<Semaphore>,
+    places: Places,
     options: PoolOptions,
     workers: Vec<JoinHandle<()>>,
 }
@@ -138,10 +89,10 @@ impl Pool {
     /// [`Error::Internal`] when a state does not fit into memory or a thread can't be started.
     pub fn start(model: &Model, vocabulary: &Arc<Vocabulary>, options: PoolOptions) -> Result<Self> {
         let options = PoolOptions { states: options.states.max(1), ..options };
-        let admission = Arc::new(Semaphore::new(options.requests.clamp(1, Semaphore::MAX_PERMITS)));
+        let places = Places::new(options.requests);
         let (queue, busy, observer) = Default::default();
         let shared = Shared { queue, arrived: Condvar::new(), busy, observer };
-        let mut pool = Self { shared: Arc::new(shared), admission, options, workers: Vec::new() };
+        let mut pool = Self { shared: Arc::new(shared), places, options, workers: Vec::new() };
         for index in 0..options.states {
             let (model, vocabulary) = (model.clone(), Arc::clone(vocabulary));
             let make = move || -> Result<Recognizer> {
@@ -159,46 +110,40 @@ impl Pool {
         }
         Ok(pool)
     }
+}
 
-    /// How many windows are decoded at the same time.
-    pub fn states(&self) -> usize {
-        self.options.states
-    }
-
-    /// Requests that are admitted at a time.
-    pub fn places(&self) -> usize {
-        self.options.requests
-    }
-
-    /// How many are being decoded.
-    pub fn busy(&self) -> usize {
-        self.shared.busy.load(Ordering::Relaxed)
-    }
-
-    /// Has every window that is done told to an observer, on the thread of its state. The first one stays.
-    pub fn observe(&self, observer: Observer) {
-        let _ = self.shared.observer.set(observer);
-    }
-
-    /// A place for one request. The windows of different clients take turns.
-    ///
-    /// # Errors
-    /// [`Error::Overloaded`] at once when all are taken.
-    pub fn admit(&self, client: &str) -> Result<Permit> {
-        let place = Arc::clone(&self.admission).try_acquire_owned().map_err(|_| {
-            Error::Overloaded(format!("all {} places are taken; try again later", self.options.requests))
-        })?;
-        Ok(Permit { _place: Arc::new(place), client: client.into() })
-    }
-
-    /// Queues a window. Dropping the receiver means that nobody wants the result: a job that has not
-    /// begun by then never does.
-    pub fn submit(&self, job: Job) -> oneshot::Receiver<Result<Done>> {
+impl Backend for Pool {
+    fn submit(&self, job: Job) -> oneshot::Receiver<Result<Done>> {
         let (reply, receiver) = oneshot::channel();
-        let client = job.permit.as_ref().map(|permit| Arc::clone(&permit.client)).unwrap_or_default();
+        let client = job.permit.as_ref().map(Permit::client).unwrap_or_default();
         self.shared.lock().push(job.urgency, client, Queued { job, since: Instant::now(), reply });
         self.shared.arrived.notify_one();
         receiver
+    }
+
+    fn states(&self) -> usize {
+        self.options.states
+    }
+
+    fn busy(&self) -> usize {
+        self.shared.busy.load(Ordering::Relaxed)
+    }
+
+    fn places(&self) -> usize {
+        self.places.all()
+    }
+
+    fn admit(&self, client: &str) -> Result<Permit> {
+        self.places.take(client)
+    }
+
+    fn check(&self) -> Result<()> {
+        Ok(())
+    }
+
+    /// On the thread of the state.
+    fn observe(&self, observer: Observer) {
+        let _ = self.shared.observer.set(observer);
     }
 }
 

@@ -4,8 +4,10 @@ use std::collections::VecDeque;
 
 use super::*;
 use crate::asr::audio_context::AudioContext;
+use crate::asr::backend::{Home, Urgency};
 use crate::asr::recognizer::{Language, Task};
 use crate::asr::search::SearchOptions;
+use crate::audio::excerpt::Excerpt;
 use crate::audio::samples::Samples;
 
 /// What the next windows meet with.
@@ -54,6 +56,7 @@ fn job() -> Job {
         cancel: Cancel::default(),
         permit: None,
         urgency: Urgency::File,
+        home: Home::default(),
     }
 }
 

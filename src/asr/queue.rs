@@ -3,14 +3,14 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::pool::Urgency;
+use super::backend::Urgency;
 
 /// So many windows of live audio may go ahead of a file's that waits; then it has its turn.
 const LIVE_IN_A_ROW: usize = 3;
 
 /// What waits for a state.
 #[derive(Debug)]
-pub(super) struct Queue<T> {
+pub(crate) struct Queue<T> {
     phrases: VecDeque<T>,
     partials: VecDeque<T>,
     files: Turns<T>,
@@ -58,7 +58,7 @@ impl<T> Default for Queue<T> {
 
 impl<T> Queue<T> {
     /// Adds a window. `client` is whose it is.
-    pub(super) fn push(&mut self, urgency: Urgency, client: Arc<str>, job: T) {
+    pub(crate) fn push(&mut self, urgency: Urgency, client: Arc<str>, job: T) {
         match urgency {
             Urgency::Phrase => self.phrases.push_back(job),
             Urgency::Partial => self.partials.push_back(job),
@@ -67,7 +67,7 @@ impl<T> Queue<T> {
     }
 
     /// The next window.
-    pub(super) fn pop(&mut self) -> Option<T> {
+    pub(crate) fn pop(&mut self) -> Option<T> {
         if self.files.is_empty() || self.ahead < LIVE_IN_A_ROW {
             let live = self.phrases.pop_front().or_else(|| self.partials.pop_front());
             if live.is_some() {

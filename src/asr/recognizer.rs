@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use serde::{Deserialize, Serialize};
+
 use super::audio_context::AudioContext;
 use super::guard::{Guarded, guarded_search};
 use super::model::{Head, State, Token};
@@ -42,7 +44,7 @@ impl Cancel {
 }
 
 /// What to do with the speech.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum Task {
     /// Write it down in its own language.
     #[default]
@@ -52,7 +54,7 @@ pub enum Task {
 }
 
 /// Which language token the prompt carries.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Language {
     /// The most likely one by the model's own judgement, which costs one decoder step.
     Detect,
@@ -63,13 +65,14 @@ pub enum Language {
 }
 
 /// How one window is decoded.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct DecodeOptions {
     /// The language token.
     pub language: Language,
     /// The task token.
     pub task: Task,
     /// Whether the model writes timestamps, and the latest first one in steps of 20 ms.
+    #[serde(with = "nested")]
     pub timestamps: Option<Option<u32>>,
     /// Tokens of earlier text that the model sees as its context.
     pub prompt: Vec<Token>,
@@ -89,8 +92,24 @@ pub struct DecodeOptions {
     pub audio_context: AudioContext,
 }
 
+/// An option within an option: most formats have one word for two kinds of nothing.
+mod nested {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    type Nested = Option<Option<u32>>;
+
+    pub(super) fn serialize<S: Serializer>(value: &Nested, serializer: S) -> Result<S::Ok, S::Error> {
+        (value.is_some(), value.flatten()).serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Nested, D::Error> {
+        let (is_some, value) = Deserialize::deserialize(deserializer)?;
+        Ok(if is_some { Some(value) } else { None })
+    }
+}
+
 /// What was heard in one window.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Heard {
     /// The window's pieces in order; one, unless the text did not fit.
     pub pieces: Vec<Piece>,
@@ -113,7 +132,7 @@ pub struct Heard {
 }
 
 /// A stretch of a window that was decoded by itself.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Piece {
     /// Its samples within the window.
     pub range: Range<usize>,

@@ -9,6 +9,8 @@
 
 use std::cmp::Ordering;
 
+use serde::{Deserialize, Serialize};
+
 use super::model::Token;
 use super::rules::Rules;
 use crate::error::{Error, Result};
@@ -46,7 +48,7 @@ pub struct Extension {
 }
 
 /// How to search.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct SearchOptions {
     /// Sequences that are kept at a time; 1 is greedy.
     pub beams: usize,
@@ -67,7 +69,7 @@ impl Default for SearchOptions {
 }
 
 /// What a search found.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Hypothesis {
     /// The generated tokens, without the prompt and without the end token.
     pub tokens: Vec<Token>,

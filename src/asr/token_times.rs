@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use serde::{Deserialize, Serialize};
+
 use super::alignment::{Evidence, FRAME_SECONDS, heads};
 use super::model::{Encoded, Head, Token};
 use super::timing::{TimeSource, estimate};
@@ -11,7 +13,7 @@ use crate::audio::pause::pauses;
 use crate::error::Result;
 
 /// When the text tokens of a piece were said.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TokenTimes {
     /// Seconds from the start of the piece, for each.
     pub times: Vec<Range<f64>>,

@@ -5,13 +5,13 @@ use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::assembly::{assemble, settled};
 use super::audio_context::AudioContext;
+use super::backend::{Backend, Done, Home, Job, Permit, Urgency};
 use super::model::{Head, Token};
 use super::plan::plan;
-use super::pool::{Done, Job, Permit, Pool, Urgency};
 use super::recognizer::{Cancel, DecodeOptions, Language, Task};
 use super::search::SearchOptions;
 use super::segment::{Segment, Timestamps};
@@ -26,7 +26,7 @@ use crate::error::{Error, Result};
 use crate::text::Orthography;
 
 /// What the checkpoint's profile says about decoding, where a request is silent.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Defaults {
     /// The code of the language; `None` lets the model judge.
     pub language: Option<String>,
@@ -199,10 +199,10 @@ impl Progress<'_> {
     }
 }
 
-/// A pool of states and what the checkpoint says about using them.
+/// What hears windows, and what the checkpoint says about using it.
 #[derive(Debug)]
 pub struct Transcriber {
-    pub(super) pool: Pool,
+    pub(super) backend: Box<dyn Backend>,
     pub(super) vocabulary: Arc<Vocabulary>,
     /// Made for the first prompt.
     tokenizer: OnceLock<Tokenizer>,
@@ -220,9 +220,15 @@ impl Drop for CancelOnDrop {
 }
 
 impl Transcriber {
-    /// A transcriber over a started pool.
-    pub fn new(pool: Pool, vocabulary: Arc<Vocabulary>, defaults: Defaults, detector: VoiceDetector) -> Self {
-        Self { pool, vocabulary, tokenizer: OnceLock::new(), defaults, detector: Arc::new(detector) }
+    /// A transcriber over a started pool, or over workers elsewhere.
+    pub fn new(
+        backend: impl Backend + 'static,
+        vocabulary: Arc<Vocabulary>,
+        defaults: Defaults,
+        detector: VoiceDetector,
+    ) -> Self {
+        let (backend, detector) = (Box::new(backend), Arc::new(detector));
+        Self { backend, vocabulary, tokenizer: OnceLock::new(), defaults, detector }
     }
 
     /// A place for one request.
@@ -238,22 +244,30 @@ impl Transcriber {
     /// # Errors
     /// [`Error::Overloaded`] at once when all are taken.
     pub fn admit_of(&self, client: &str) -> Result<Permit> {
-        self.pool.admit(client)
+        self.backend.admit(client)
     }
 
     /// Has `observer` told of every window that is done, also of live audio. The first one stays.
     pub fn observe(&self, observer: impl Fn(&Done) + Send + Sync + 'static) {
-        self.pool.observe(Box::new(observer));
+        self.backend.observe(Box::new(observer));
+    }
+
+    /// Whether there is somebody who hears windows.
+    ///
+    /// # Errors
+    /// [`Error::Overloaded`] when there is nobody at the moment, or too much waits for them.
+    pub fn check(&self) -> Result<()> {
+        self.backend.check()
     }
 
     /// Requests that are admitted at a time.
     pub fn places(&self) -> usize {
-        self.pool.places()
+        self.backend.places()
     }
 
     /// States, and those of them that are at work.
     pub fn states(&self) -> (usize, usize) {
-        (self.pool.states(), self.pool.busy())
+        (self.backend.states(), self.backend.busy())
     }
 
     /// Transcribes a recording of any length, within a tokio runtime. Its windows are spread over the free states.
@@ -282,17 +296,18 @@ impl Transcriber {
             cancel: cancel.clone(),
             permit: Some(permit.clone()),
             urgency: Urgency::File,
+            home: Home::default(),
         };
         let mut done: Vec<Done> = Vec::with_capacity(total);
         let mut queued = VecDeque::new();
         let mut waiting = plan.windows.iter();
         while done.len() < total {
             // The first window alone tells the language, if it must be detected; then all go side by side.
-            let at_a_time = if options.language == Language::Detect { 1 } else { self.pool.states() };
+            let at_a_time = if options.language == Language::Detect { 1 } else { self.backend.states() };
             while queued.len() < at_a_time
                 && let Some(window) = waiting.next()
             {
-                queued.push_back(self.pool.submit(job(window, &options)));
+                queued.push_back(self.backend.submit(job(window, &options)));
             }
             let Some(receiver) = queued.pop_front() else { break };
             let one =

@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
+use serde::{Deserialize, Serialize};
+
 use super::model::{Model, Token};
 
 /// The ids that are not text, as the checkpoint's own vocabulary numbers them. A vocabulary may lack all
 /// but the first two.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SpecialTokens {
     /// `<|endoftext|>`
     pub end_of_text: Token,

@@ -15,7 +15,7 @@ use super::queue::{Place, Queue};
 use super::request::Subtitles;
 use super::spool::{Kept, Spool};
 use super::{Shared, Stage, base64};
-use crate::asr::pool::Permit;
+use crate::asr::backend::Permit;
 use crate::asr::recognizer::Cancel;
 use crate::asr::transcriber::{Progress, Request, Timings, Transcriber, Transcript};
 use crate::audio::samples::Samples;

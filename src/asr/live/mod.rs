@@ -22,7 +22,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use self::schedule::Task;
 use self::stream::Stream;
-use super::pool::{Done, Job};
+use super::backend::{Done, Home, Job};
 use super::recognizer::{Cancel, DecodeOptions};
 use super::segment::Segment;
 use super::switch::Switch;
@@ -140,6 +140,7 @@ impl Transcriber {
         let mut stream = self.stream(options)?;
         let mut hearing: Option<Hearing> = None;
         let mut failures = 0;
+        let home = Home::default();
         loop {
             let task = stream.next();
             stream.updates().into_iter().for_each(&mut tell);
@@ -155,7 +156,7 @@ impl Transcriber {
             }
             if let Some(task) = task {
                 // A partial that is still being heard gives way.
-                hearing = Some(self.hear(task));
+                hearing = Some(self.hear(task, &home));
             }
             tokio::select! {
                 message = input.recv(), if !stream.is_stopped() => match message {
@@ -208,16 +209,17 @@ impl Transcriber {
         Ok(Stream::new(Arc::clone(&self.vocabulary), options, decode, ears))
     }
 
-    fn hear(&self, task: Task) -> Hearing {
+    fn hear(&self, task: Task, home: &Home) -> Hearing {
         let cancel = Cancel::default();
         let range: Range<usize> = 0..task.samples.len();
-        let result = self.pool.submit(Job {
+        let result = self.backend.submit(Job {
             excerpt: Arc::new(Excerpt::whole(Arc::new(Samples::from(task.samples)))),
             range,
             options: task.options,
             cancel: cancel.clone(),
             permit: None,
             urgency: task.urgency,
+            home: home.clone(),
         });
         Hearing { result, cancel }
     }

@@ -6,7 +6,7 @@ use super::phrase::{Said, tokens};
 use super::stream::seconds;
 use super::text::Growing;
 use super::{LiveOptions, Update};
-use crate::asr::pool::Done;
+use crate::asr::backend::Done;
 use crate::asr::recognizer::Heard;
 use crate::asr::segment::{Segment, Timestamps};
 use crate::asr::timing::{self, TimedText, TimedToken};

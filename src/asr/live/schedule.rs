@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::stream::{Guess, Kind, Running, SURE_SILENCE, Stream, seconds};
-use crate::asr::pool::Urgency;
+use crate::asr::backend::Urgency;
 use crate::asr::recognizer::DecodeOptions;
 use crate::asr::search::SearchOptions;
 use crate::audio::SAMPLE_RATE;

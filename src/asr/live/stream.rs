@@ -14,7 +14,7 @@ use super::phrase::{Phrase, Said};
 use super::recent::Recent;
 use super::report::Report;
 use super::{LiveOptions, Update, cut};
-use crate::asr::pool::Done;
+use crate::asr::backend::Done;
 use crate::asr::recognizer::{DecodeOptions, Language};
 use crate::asr::transcriber::Transcript;
 use crate::asr::vocabulary::Vocabulary;

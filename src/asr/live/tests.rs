@@ -12,7 +12,7 @@ use super::schedule::Task;
 use super::stream::Stream;
 use super::{LiveOptions, Update};
 use crate::asr::audio_context::AudioContext;
-use crate::asr::pool::{Done, Urgency};
+use crate::asr::backend::{Done, Urgency};
 use crate::asr::recognizer::{DecodeOptions, Heard, Language, Piece, Task as TaskToken, TokenTimes};
 use crate::asr::search::{Hypothesis, SearchOptions};
 use crate::asr::timing::TimeSource;

@@ -14,6 +14,7 @@ use std::ffi::CString;
 use std::path::Path;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
 use whisper_rs::whisper_rs_sys as sys;
 
 use crate::error::{Error, Result};
@@ -61,7 +62,7 @@ pub struct Dims {
 }
 
 /// One cross-attention head of the decoder.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[repr(C)]
 pub struct Head {
     /// Its layer, from 0.
