@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::serve::access::{AccessOptions, Origin};
+use crate::serve::access::{AccessOptions, Network, Origin};
 
 /// Who may use the server.
 #[derive(Debug, Clone, Args)]
@@ -21,6 +21,10 @@ pub struct AccessArgs {
     /// all. Several are separated by commas.
     #[arg(long, env = "IMESLI_ALLOW_ORIGIN", value_name = "ORIGIN", value_delimiter = ',')]
     pub allow_origin: Vec<Origin>,
+    /// A proxy or tunnel that is believed whose requests it passes on (X-Forwarded-For), by its address or network:
+    /// 127.0.0.1, 10.0.0.0/8. Otherwise all that comes by it is one client, but for keys. Several are separated by commas.
+    #[arg(long, env = "IMESLI_TRUSTED_PROXY", value_name = "ADDRESS[/BITS]", value_delimiter = ',')]
+    pub trusted_proxy: Vec<Network>,
 }
 
 impl AccessArgs {
@@ -30,6 +34,7 @@ impl AccessArgs {
             key_file: self.key_file.clone(),
             allow_anonymous: self.allow_anonymous,
             origins: self.allow_origin.clone(),
+            proxies: self.trusted_proxy.clone(),
             loopback,
         }
     }

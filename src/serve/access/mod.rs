@@ -3,7 +3,7 @@
 //! - [`Access`]: the keys that are valid now, read anew when their file changes, and the rules for origins.
 //! - `key`: one key, and what it has used of its limits; `meter` pays for live audio.
 //! - `file`: the key file. `new`: what `imesli key new` does.
-//! - `head`: what a request's headers say of all that. `origin`: [`Origin`].
+//! - `head`: what a request's headers say of all that. `origin`: [`Origin`]. `proxy`: clients behind one.
 //! - `Client`: who asks, from then on.
 
 mod file;
@@ -12,10 +12,12 @@ mod key;
 mod meter;
 mod new;
 mod origin;
+mod proxy;
 
 pub use self::key::Rules;
 pub use self::new::new_key;
 pub use self::origin::Origin;
+pub use self::proxy::Network;
 
 pub(super) use self::head::{bearer, subprotocol};
 pub(super) use self::key::{Key, Running};
@@ -50,6 +52,8 @@ pub struct AccessOptions {
     pub allow_anonymous: bool,
     /// Origins of web pages that may use the server besides its own.
     pub origins: Vec<Origin>,
+    /// Proxies that are believed whose requests they pass on.
+    pub proxies: Vec<Network>,
     /// The server listens on an address that only this machine reaches.
     pub loopback: bool,
 }
@@ -161,7 +165,7 @@ impl Access {
             None => None,
         };
         self.check_origin(headers, key.is_some())?;
-        Ok(Client { key, peer })
+        Ok(Client { key, peer: proxy::client(headers, peer, &self.options.proxies) })
     }
 
     /// Whether the web page that asks, if it is one, may do so.
@@ -228,6 +232,7 @@ pub(super) type Owner = Option<Arc<str>>;
 pub(super) struct Client {
     /// `None` where none is wanted, and before it was given.
     pub(super) key: Option<Arc<Key>>,
+    /// Their address: behind a proxy that is trusted, the one that it says.
     pub(super) peer: IpAddr,
 }
 

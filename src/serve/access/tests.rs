@@ -4,8 +4,13 @@ use std::fmt::Write as _;
 
 use super::*;
 
-const HERE: AccessOptions =
-    AccessOptions { key_file: None, allow_anonymous: false, origins: Vec::new(), loopback: true };
+const HERE: AccessOptions = AccessOptions {
+    key_file: None,
+    allow_anonymous: false,
+    origins: Vec::new(),
+    proxies: Vec::new(),
+    loopback: true,
+};
 
 /// The row of a key.
 fn row(name: &str, key: &str, more: &str) -> String {
@@ -221,4 +226,17 @@ fn groups_are_keys_else_addresses() {
     ] {
         assert_eq!(group(peer, None), wanted, "{peer}");
     }
+}
+
+#[test]
+fn clients_behind_a_trusted_proxy_are_told_apart() {
+    let group = |proxies: &[&str], forwarded: &str| {
+        let proxies = proxies.iter().map(|proxy| proxy.parse().unwrap()).collect();
+        let access = Access::new(AccessOptions { proxies, ..HERE }).unwrap();
+        let headers = head(&[(header::HeaderName::from_static("x-forwarded-for"), forwarded)]);
+        access.client(&headers, "127.0.0.1".parse().unwrap()).unwrap().group()
+    };
+    assert_eq!(group(&["127.0.0.1"], "6.6.6.6, 1.2.3.4"), "ip:1.2.3.4");
+    assert_eq!(group(&["127.0.0.1"], "2001:db8::1"), "ip:2001:db8::/64");
+    assert_eq!(group(&[], "1.2.3.4"), "ip:127.0.0.1");
 }
