@@ -1,16 +1,20 @@
 //! Command line and environment: one typed, checked configuration.
 
 mod access;
+mod cluster;
 mod convert;
 mod key;
 mod live;
+mod model;
 mod output;
 mod serve;
 
 pub use access::AccessArgs;
+pub use cluster::{DoorArgs, EngineArg, NatsArgs, NatsUrl, WorkerArgs};
 pub use convert::{ConvertCommand, EvalText};
 pub use key::{KeyArgs, KeyCommand, NewKeyArgs};
 pub use live::LiveArgs;
+pub use model::ModelArgs;
 pub use output::{Format, OutputArgs};
 pub use serve::{ServeArgs, TlsFiles};
 
@@ -27,7 +31,6 @@ use crate::asr::search::SearchOptions;
 use crate::asr::segment::Timestamps;
 use crate::asr::switch::Switch;
 use crate::asr::transcriber::Request;
-use crate::checkpoint::{QuantType, QuantTypeParser};
 use crate::client::{Address, ApiKey};
 use crate::logging::LogFormat;
 use crate::text::Orthography;
@@ -84,6 +87,8 @@ pub enum Command {
     Convert(ConvertCommand),
     /// Make keys for those who may use the server.
     Key(KeyArgs),
+    /// Load a model, and hear for servers that are started with --engine nats://HOST:PORT.
+    Worker(WorkerArgs),
 }
 
 /// Arguments of `imesli transcribe`.
@@ -98,10 +103,14 @@ pub struct TranscribeArgs {
     /// The results.
     #[command(flatten)]
     pub output: OutputArgs,
-    /// Where the files go instead: a running server (ws:// or wss://HOST:PORT). Its model is used;
+    /// Where the files go instead: a running server (ws:// or wss://HOST:PORT). Its model is used, or --model;
     /// --language, --task, --timestamps, --orthography, --prompt, --temperature, --beam-size and --vad are sent along.
     #[arg(long, env = "IMESLI_SERVER", value_name = "URL")]
     pub server: Option<Address>,
+    /// Which of the server's models, where it has several: ID or ID@REVISION, as its /v1/models has them
+    /// [default: the server's].
+    #[arg(long = "model", requires = "server", value_name = "NAME")]
+    pub server_model: Option<String>,
     /// Accept any certificate of the server, also a self-signed one.
     #[arg(long, requires = "server")]
     pub insecure: bool,
@@ -125,79 +134,6 @@ impl TranscribeArgs {
         };
         self.decode.timestamps.unwrap_or(default)
     }
-}
-
-/// Which model, and how much of the machine it gets.
-#[derive(Debug, Clone, Args)]
-pub struct ModelArgs {
-    /// A checkpoint folder as training left it, a weight file, a GGML file, or hf:OWNER/NAME (or
-    /// hf:OWNER/NAME@REVISION), which is downloaded.
-    #[arg(long, env = "IMESLI_CHECKPOINT", default_value = "./checkpoint", value_name = "PATH")]
-    pub checkpoint: PathBuf,
-    /// The type of the weights to use, and to convert to if that has not been done [default: q8_0, or what is there].
-    #[arg(long, env = "IMESLI_QUANTIZE", value_name = "TYPE", value_parser = QuantTypeParser)]
-    pub quantize: Option<QuantType>,
-    /// Windows that are decoded at the same time; each costs memory, for whisper-small about 0.17 GB
-    /// [default: one for each four cores, as far as memory goes].
-    #[arg(long, env = "IMESLI_STATES", value_parser = clap::value_parser!(u16).range(1..=64))]
-    pub states: Option<u16>,
-    /// Threads for each of them [default: the cores, shared among the states].
-    #[arg(long, env = "IMESLI_THREADS", value_parser = clap::value_parser!(u16).range(1..=256))]
-    pub threads: Option<u16>,
-    /// Compute on the CPU, also where this build supports a GPU.
-    #[arg(long, env = "IMESLI_CPU")]
-    pub cpu: bool,
-    /// What listens for speech: a Silero model in the format of whisper.cpp [default: the one built in].
-    #[arg(long, env = "IMESLI_VAD_MODEL", value_name = "FILE")]
-    pub vad_model: Option<PathBuf>,
-}
-
-/// Cores for each state: with fewer a single message takes long, with more they are badly used.
-const CORES_PER_STATE: usize = 4;
-/// What a state of a small model needs, and what is left to its weights and the rest.
-const STATE_BYTES: u64 = 512 << 20;
-
-impl ModelArgs {
-    /// States of the model.
-    pub fn states(&self) -> usize {
-        self.states.map_or_else(|| default_states(cores(), memory()), usize::from)
-    }
-
-    /// What clients see as the model's name: that of its folder or file, or OWNER/NAME.
-    pub fn name(&self) -> String {
-        let path = &self.checkpoint;
-        if let Some(reference) = path.to_str().and_then(|path| path.strip_prefix("hf:")) {
-            return reference.to_owned();
-        }
-        let real = path.canonicalize().unwrap_or_else(|_| path.clone());
-        real.file_name().map_or_else(|| "imesli".to_owned(), |name| name.to_string_lossy().into_owned())
-    }
-
-    /// Threads for each state.
-    pub fn threads_per_state(&self) -> usize {
-        self.threads.map_or_else(|| (cores() / self.states()).max(1), usize::from)
-    }
-}
-
-fn cores() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from)
-}
-
-/// One for each [`CORES_PER_STATE`], as many as fit into the memory beside the weights, at least one.
-fn default_states(cores: usize, memory: Option<u64>) -> usize {
-    let fit = memory.map_or(usize::MAX, |bytes| (bytes.saturating_sub(STATE_BYTES) / STATE_BYTES) as usize);
-    (cores / CORES_PER_STATE).min(fit).clamp(1, 64)
-}
-
-/// Bytes of memory that are free, or that this container may use; `None` where the system does not say.
-fn memory() -> Option<u64> {
-    let read = |path| std::fs::read_to_string(path).ok();
-    let free = read("/proc/meminfo").and_then(|text| {
-        let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
-        line.trim().strip_suffix(" kB")?.parse::<u64>().ok()?.checked_mul(1024)
-    });
-    let allowed = read("/sys/fs/cgroup/memory.max").and_then(|text| text.trim().parse().ok());
-    free.into_iter().chain(allowed).min()
 }
 
 /// How speech is turned into text.
@@ -353,6 +289,7 @@ mod tests {
         assert!(transcribe(&[]).is_err());
         assert!(transcribe(&["a.wav", "--server", "localhost"]).is_err());
         assert!(transcribe(&["a.wav", "--insecure"]).is_err());
+        assert!(transcribe(&["a.wav", "--model", "kab"]).is_err());
     }
 
     #[test]
@@ -367,30 +304,9 @@ mod tests {
     }
 
     #[test]
-    fn states_follow_cores_and_memory() {
-        assert_eq!(default_states(1, None), 1);
-        assert_eq!(default_states(16, None), 4);
-        assert_eq!(default_states(16, Some(1 << 30)), 1);
-        assert_eq!(default_states(16, Some(2 << 30)), 3);
-        assert_eq!(default_states(16, Some(0)), 1);
-        assert_eq!(default_states(1000, None), 64);
-    }
-
-    #[test]
     fn options_of_the_server_do_not_get_lost_before_a_command() {
         let error = Cli::read(["imesli", "--checkpoint", "x", "transcribe", "a.wav"]).unwrap_err();
         assert!(error.to_string().contains("--checkpoint"), "{error}");
         assert!(Cli::read(["imesli", "--log-level", "warn", "transcribe", "a.wav"]).is_ok());
-    }
-
-    #[test]
-    fn threads_are_shared_among_the_states() {
-        let args = transcribe(&["a.wav", "--states", "64"]).unwrap();
-        assert_eq!(
-            args.model.threads_per_state(),
-            std::thread::available_parallelism().unwrap().get().div_ceil(64)
-        );
-        let args = transcribe(&["a.wav", "--states", "2", "--threads", "3"]).unwrap();
-        assert_eq!(args.model.threads_per_state(), 3);
     }
 }

@@ -5,6 +5,7 @@
 //! - [`audio`]: bytes in, 16 kHz mono samples out, cut into windows of at most 30 s.
 //! - [`asr`]: windows in, text out: the model (whisper.cpp), our token search over its logits, a pool of
 //!   states, and the stitching of the windows' texts.
+//! - [`cluster`]: the same windows heard by workers elsewhere, over a broker.
 //! - [`serve`]: the WebSocket server around them: connections, the protocol, uploads, TLS, limits.
 //! - [`checkpoint`]: a Hugging Face checkpoint in, a quantized GGML file out.
 //! - [`subtitle`]: text with times as subtitle files.
@@ -15,12 +16,13 @@
 //! checkpoint to a transcriber), [`transcribe`] (the command that needs no server), [`client`] (its way to a
 //! server) and [`report`] (the command that converts, and tries what it made).
 //!
-//! Dependencies point one way: `main → serve → asr → audio`, and `main → checkpoint`.
+//! Dependencies point one way: `main → serve → asr → audio`, `main → cluster → asr`, and `main → checkpoint`.
 
 pub mod asr;
 pub mod audio;
 pub mod checkpoint;
 pub mod client;
+pub mod cluster;
 pub mod config;
 pub mod error;
 pub mod load;

@@ -1,7 +1,11 @@
 //! From a checkpoint on disk to a transcriber ready to work: where `checkpoint` and `asr` meet.
 
+use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
+
+use anyhow::Context;
+use sha2::{Digest, Sha256};
 
 use crate::asr::audio_context::{AudioContext, Margin};
 use crate::asr::model::{Head, Model, ModelOptions};
@@ -12,6 +16,7 @@ use crate::asr::vocabulary::{SpecialTokens, Vocabulary};
 use crate::audio::voice::VoiceDetector;
 use crate::checkpoint::profile::{self, Profile};
 use crate::checkpoint::{self, Resolved};
+use crate::cluster::Loaded;
 use crate::config::ModelArgs;
 
 /// Finds or makes the GGML file of a checkpoint, checks it, loads it, and starts its pool. `requests` is
@@ -20,10 +25,43 @@ use crate::config::ModelArgs;
 /// # Errors
 /// When the checkpoint can't be used, or there is no memory for the states.
 pub fn transcriber(args: &ModelArgs, requests: usize) -> anyhow::Result<Transcriber> {
-    let pool = PoolOptions { states: args.states(), threads: args.threads_per_state(), requests };
     // First, because it is soon done and can be wrong.
     let detector = args.vad_model.as_deref().map_or_else(VoiceDetector::built_in, VoiceDetector::open)?;
-    start(checkpoint::resolve(&args.checkpoint, args.quantize)?, pool, args.cpu, detector)
+    Ok(start(&resolve(args)?, pool_options(args, requests), args.cpu)?.transcriber(detector))
+}
+
+/// The parts of a transcriber but for what listens for speech.
+struct Parts {
+    pool: Pool,
+    vocabulary: Arc<Vocabulary>,
+    defaults: Defaults,
+}
+
+impl Parts {
+    fn transcriber(self, detector: VoiceDetector) -> Transcriber {
+        Transcriber::new(self.pool, self.vocabulary, self.defaults, detector)
+    }
+}
+
+/// The same as [`transcriber`] for a worker, which hears windows alone.
+///
+/// # Errors
+/// When the checkpoint can't be used, or there is no memory for the states.
+pub fn worker(args: &ModelArgs) -> anyhow::Result<Loaded> {
+    let resolved = resolve(args)?;
+    let Parts { pool, vocabulary, defaults } = start(&resolved, pool_options(args, 1), args.cpu)?;
+    let mut hash = Sha256::new();
+    let mut file = File::open(&resolved.ggml).with_context(|| resolved.ggml.display().to_string())?;
+    std::io::copy(&mut file, &mut hash).with_context(|| resolved.ggml.display().to_string())?;
+    Ok(Loaded { pool, vocabulary, defaults, weights: hash.finalize().to_vec() })
+}
+
+fn resolve(args: &ModelArgs) -> checkpoint::Result<Resolved> {
+    checkpoint::resolve(&args.checkpoint, args.quantize)
+}
+
+fn pool_options(args: &ModelArgs, requests: usize) -> PoolOptions {
+    PoolOptions { states: args.states(), threads: args.threads_per_state(), requests }
 }
 
 /// The same for a GGML file, with the profile beside it where there is one, and the built-in voice detector.
@@ -31,15 +69,11 @@ pub fn transcriber(args: &ModelArgs, requests: usize) -> anyhow::Result<Transcri
 /// # Errors
 /// When the file can't be used, or there is no memory for the states.
 pub fn from_ggml(path: &Path, pool: PoolOptions, cpu: bool) -> anyhow::Result<Transcriber> {
-    start(checkpoint::resolve(path, None)?, pool, cpu, VoiceDetector::built_in()?)
+    let detector = VoiceDetector::built_in()?;
+    Ok(start(&checkpoint::resolve(path, None)?, pool, cpu)?.transcriber(detector))
 }
 
-fn start(
-    resolved: Resolved,
-    pool: PoolOptions,
-    cpu: bool,
-    detector: VoiceDetector,
-) -> anyhow::Result<Transcriber> {
+fn start(resolved: &Resolved, pool: PoolOptions, cpu: bool) -> anyhow::Result<Parts> {
     let model = Model::load(&resolved.ggml, ModelOptions { gpu: !cpu })?;
     let vocabulary = Arc::new(Vocabulary::new(&model, special_tokens(&resolved.profile.tokens)));
     tracing::info!(
@@ -53,7 +87,7 @@ fn start(
         tracing::info!("the model was seen to write no timestamps: requests for them are answered without");
     }
     let pool = Pool::start(&model, &vocabulary, pool)?;
-    Ok(Transcriber::new(pool, vocabulary, defaults(&resolved.profile), detector))
+    Ok(Parts { pool, vocabulary, defaults: defaults(&resolved.profile) })
 }
 
 fn special_tokens(tokens: &profile::SpecialTokens) -> SpecialTokens {

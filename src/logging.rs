@@ -41,9 +41,10 @@ pub fn start_with_traces(level: Level, format: LogFormat, endpoint: &str) -> any
 
 fn begin(level: Level, format: LogFormat, traces: Option<&Traces>) {
     let libraries = if level >= Level::DEBUG { level } else { Level::WARN.min(level) };
-    // A decoder reports each file that is none as an error of its own; whoever sent it is told.
-    let decoders = if level >= Level::DEBUG { "" } else { ",symphonia=off" };
-    let directives = format!("{libraries},imesli={level}{decoders}");
+    // A decoder reports each file that is none as an error of its own; whoever sent it is told. What the client of NATS meets
+    // with, `cluster::connection` says.
+    let silent = if level >= Level::DEBUG { "" } else { ",symphonia=off,async_nats=off" };
+    let directives = format!("{libraries},imesli={level}{silent}");
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(directives));
     let lines = fmt::layer().with_writer(std::io::stderr);
     let lines = match format {

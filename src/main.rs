@@ -1,7 +1,7 @@
 //! The `imesli` program: arguments in, exit code out.
 //!
 //! Exit codes: 0 fine, 1 failed while running, 2 wrong arguments, an unusable checkpoint, certificate, key file or spool
-//! folder, or a port that is taken, 130 when live audio was left at the second Ctrl-C.
+//! folder, a port that is taken, or a broker that can't be reached, 130 when live audio was left at the second Ctrl-C.
 
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -9,13 +9,16 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use imesli::config::{Cli, Command, KeyArgs, KeyCommand, ServeArgs, TlsFiles};
+use imesli::cluster;
+use imesli::config::{Cli, Command, KeyArgs, KeyCommand, ServeArgs, TlsFiles, WorkerArgs};
 use imesli::error::Error;
 use imesli::logging::start_with_traces;
 use imesli::serve::access::{self, Access};
+use imesli::serve::engine::Models;
 use imesli::serve::{Service, certificate, tls};
 use imesli::transcribe::{self, Outcome};
 use tokio::net::TcpListener;
+use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
 
 fn main() -> ExitCode {
@@ -37,6 +40,7 @@ fn main() -> ExitCode {
         None => serve(&cli.serve),
         Some(Command::Convert(args)) => imesli::report::run(&args, &["convert"]),
         Some(Command::Key(args)) => key(&args),
+        Some(Command::Worker(args)) => work(&args),
         Some(Command::Transcribe(args)) => match transcribe::run(&args, &mut std::io::stdout().lock()) {
             Ok(Outcome::Fine) => ExitCode::SUCCESS,
             Ok(Outcome::SomeFailed) => ExitCode::from(1),
@@ -69,14 +73,50 @@ fn key(args: &KeyArgs) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-fn serve(args: &ServeArgs) -> ExitCode {
+/// What reads messages, on threads that let those of the model go first.
+fn runtime() -> Result<Runtime, ExitCode> {
     let mut builder = tokio::runtime::Builder::new_multi_thread();
-    let runtime = match builder.enable_all().on_thread_start(step_back).build() {
-        Ok(runtime) => runtime,
+    builder.enable_all().on_thread_start(step_back).build().map_err(|error| {
+        tracing::error!("starting the runtime: {error}");
+        ExitCode::from(1)
+    })
+}
+
+/// Hears for others until it is told to stop. What fails is the beginning: a worker that has begun goes on trying.
+fn work(args: &WorkerArgs) -> ExitCode {
+    // On this thread, and not on one of the runtime's: the threads of the model have its priority.
+    let loaded = match imesli::load::worker(&args.model) {
+        Ok(loaded) => loaded,
         Err(error) => {
-            tracing::error!("starting the runtime: {error}");
-            return ExitCode::from(1);
+            tracing::error!("{error:#}");
+            return ExitCode::from(2);
         }
+    };
+    let runtime = match runtime() {
+        Ok(runtime) => runtime,
+        Err(code) => return code,
+    };
+    runtime.block_on(async {
+        let asked = match shutdown_asked() {
+            Ok(asked) => asked,
+            Err(error) => {
+                tracing::error!("listening for signals: {error}");
+                return ExitCode::from(1);
+            }
+        };
+        if let Err(error) = cluster::work(&args.nats(), loaded, args.options(), asked).await {
+            tracing::error!("{error:#}");
+            return ExitCode::from(2);
+        }
+        tracing::info!("stopped");
+        ExitCode::SUCCESS
+    })
+}
+
+fn serve(args: &ServeArgs) -> ExitCode {
+    let runtime = match runtime() {
+        Ok(runtime) => runtime,
+        Err(code) => return code,
     };
     runtime.block_on(async {
         let (listener, service) = match prepare(args).await {
@@ -133,16 +173,12 @@ async fn prepare(args: &ServeArgs) -> anyhow::Result<(TcpListener, Service)> {
     };
     let limits = args.limits();
     limits.check_spool()?;
-    let requests = args.limits.max_requests as usize;
-    let transcriber = imesli::load::transcriber(&args.model, requests)?;
-    let model = args.model.clone();
-    let load = beside(move || {
-        imesli::load::transcriber(&model, requests).map_err(|error| Error::InvalidInput(format!("{error:#}")))
-    });
+    let models = match args.door() {
+        Some((nats, options)) => Models::Elsewhere(cluster::door(&nats, options).await?),
+        None => own_model(args)?,
+    };
     let service = Service {
-        transcriber,
-        model: args.model.name(),
-        load: Some(Box::new(load)),
+        models,
         access,
         defaults: args.decode.request(),
         limits,
@@ -151,6 +187,17 @@ async fn prepare(args: &ServeArgs) -> anyhow::Result<(TcpListener, Service)> {
         hangups: hangups().context("listening for SIGHUP")?,
     };
     Ok((listener, service))
+}
+
+/// The model in this process, and how it is loaded anew.
+fn own_model(args: &ServeArgs) -> anyhow::Result<Models> {
+    let requests = args.limits.max_requests as usize;
+    let transcriber = imesli::load::transcriber(&args.model, requests)?;
+    let model = args.model.clone();
+    let load = beside(move || {
+        imesli::load::transcriber(&model, requests).map_err(|error| Error::InvalidInput(format!("{error:#}")))
+    });
+    Ok(Models::Own { transcriber: Box::new(transcriber), id: args.model.name(), load: Some(Box::new(load)) })
 }
 
 /// Lets the threads of the model go first: those that read messages and decode files have less to do, and a flood of

@@ -127,6 +127,7 @@ fn remote_options(args: &TranscribeArgs) -> client::Options {
     }
     let default = SearchOptions::default().beams;
     client::Options {
+        model: args.server_model.clone(),
         language: decode.language.as_ref().map(|code| code.to_lowercase()),
         task: decode.task.map(|task| match task {
             TaskArg::Transcribe => "transcribe",

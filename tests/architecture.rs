@@ -16,6 +16,7 @@ const ORDER: &[&str] = &[
     "client",
     "logging",
     "memory",
+    "cluster",
     "serve",
     "asr",
     "audio",
@@ -31,6 +32,7 @@ const CHECKPOINT: &str = "checkpoint";
 const OWNERS: &[(&[&str], &[&str])] = &[
     (&["whisper_rs", "whisper_rs_sys"], &["src/asr/model", "src/checkpoint/quantize"]),
     (&["symphonia", "symphonia_core", "hound"], &["src/audio/decode"]),
+    (&["async_nats", "rmp_serde"], &["src/cluster"]),
 ];
 
 /// Named in one file, whichever it is.
@@ -314,6 +316,7 @@ fn an_upward_dependency_is_found() {
         ("src/asr/search.rs", "use super::super::transcribe;"),
         ("src/error.rs", "use super::audio;"),
         ("src/serve/mod.rs", "use crate::{error::Error, asr::{pool, model}, load};"),
+        ("src/serve/engine.rs", "use crate::cluster::Door;"),
         ("src/checkpoint/names.rs", "use crate::error::Error;"),
         ("src/audio/mod.rs", "/* \" */ pub(crate) use crate::checkpoint; // \""),
         (
@@ -346,6 +349,7 @@ fn the_other_rules_are_kept() {
         ("src/asr/search.rs", "use whisper_rs::WhisperContext;", "named outside"),
         ("src/asr/modeling.rs", "\nuse whisper_rs_sys as sys;", ":2: `whisper_rs_sys` is named outside"),
         ("src/audio/mod.rs", "use hound::WavReader;", "named outside"),
+        ("src/serve/engine.rs", "async_nats::connect(url);", "named outside"),
         ("src/audio/mod.rs", "#[cfg(any(test, feature = \"cuda\"))] fn f() {}", "ask for features"),
         ("src/audio/mod.rs", "const B: bool = cfg!(feature = \"cuda\");", "ask for features"),
         ("src/helpers.rs", "", "no place in the order"),

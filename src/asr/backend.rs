@@ -3,7 +3,7 @@
 //! There are two: the [`Pool`](super::pool::Pool) of this process, and workers elsewhere that a broker leads to (`cluster`).
 
 use std::ops::Range;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -95,6 +95,11 @@ impl Home {
     /// The worker, once there is one.
     pub fn get(&self) -> Option<String> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Something that tells whether the stream is still there, and where.
+    pub(crate) fn weak(&self) -> Weak<Mutex<Option<String>>> {
+        Arc::downgrade(&self.0)
     }
 
     /// From now on that one, or none.

@@ -46,8 +46,7 @@ impl Vocabulary {
         Self { bytes: model.token_bytes(), special }
     }
 
-    /// A vocabulary of the given text tokens, for tests of what needs no model.
-    #[cfg(test)]
+    /// A vocabulary of the given text tokens, where there is no model.
     pub(crate) fn of(bytes: Vec<Vec<u8>>, special: SpecialTokens) -> Self {
         Self { bytes, special }
     }
@@ -55,6 +54,11 @@ impl Vocabulary {
     /// The bytes of the text tokens, by id.
     pub fn text_bytes(&self) -> impl Iterator<Item = &[u8]> {
         self.bytes.iter().take(self.special.end_of_text as usize).map(Vec::as_slice)
+    }
+
+    /// The bytes of all tokens that the model's file has any for, by id: the text tokens, and some more.
+    pub(crate) fn all_bytes(&self) -> &[Vec<u8>] {
+        &self.bytes
     }
 
     /// The special ids.

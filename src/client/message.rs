@@ -12,6 +12,9 @@ use crate::text::Orthography;
 /// What the client may ask for beyond the words; the server's defaults where it is silent.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Options {
+    /// Which of the server's models, where it has several.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
     /// A language's code, or `auto`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub language: Option<String>,

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
-use super::{DecodeArgs, cores};
+use super::DecodeArgs;
+use super::model::cores;
 use crate::asr::pool::PoolOptions;
 use crate::checkpoint;
 

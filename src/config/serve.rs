@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::{AccessArgs, DecodeArgs, ModelArgs};
+use super::{AccessArgs, DecodeArgs, DoorArgs, ModelArgs};
+use crate::cluster::{DoorOptions, NatsOptions};
 use crate::serve::limits::Limits;
 
 /// Arguments of `imesli` without a command. The Python server's `--host`, `--port`, `--checkpoint` are here.
@@ -54,6 +55,9 @@ pub struct ServeArgs {
     /// The bounds.
     #[command(flatten)]
     pub limits: LimitArgs,
+    /// Models elsewhere.
+    #[command(flatten)]
+    pub cluster: DoorArgs,
 }
 
 /// What clients may ask for, and for how long.
@@ -173,6 +177,11 @@ impl ServeArgs {
         }
     }
 
+    /// The broker behind which the models are, and what is wanted of it; `None` where the model is in this process.
+    pub fn door(&self) -> Option<(NatsOptions, DoorOptions)> {
+        self.cluster.door(self.limits.max_requests as usize, self.model.vad_model.clone())
+    }
+
     /// The bounds of the server. Uploads outlive it in a folder that is its own as its port is; on a port that the
     /// system chooses, nobody would find them again.
     pub fn limits(&self) -> Limits {
@@ -193,6 +202,7 @@ impl LimitArgs {
             message_bytes: (self.max_message_mib as usize) << 20,
             audio_seconds: self.max_audio_seconds,
             connections: self.max_connections as usize,
+            requests: self.max_requests as usize,
             jobs_per_connection: self.max_requests_per_connection as usize,
             queue_seconds: self.max_queued_audio,
             memory_bytes: mib(self.max_memory_mib),

@@ -47,24 +47,15 @@ pub async fn run(
     service: Service,
     shutdown: impl Future<Output = ()>,
 ) -> crate::error::Result<()> {
-    let Service {
-        transcriber,
-        model,
-        load,
-        access,
-        defaults,
-        limits,
-        tls,
-        metrics: metrics_listener,
-        hangups,
-    } = service;
+    let Service { models, access, defaults, limits, tls, metrics: metrics_listener, hangups } = service;
     let (stage, watched) = watch::channel(Stage::Running);
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let (disk, memory) = (Budget::new(limits.spool_bytes), Budget::new(limits.memory_bytes));
     let metrics = Arc::new(Metrics::new()?);
+    let engine = Engine::new(models, &metrics);
     let shared = Arc::new(Shared {
-        queue: Queue::new(transcriber.places(), f64::from(limits.queue_seconds)),
-        engine: Arc::new(Engine::new(transcriber, model, load, &metrics)),
+        queue: Queue::new(engine.places().unwrap_or(limits.requests), f64::from(limits.queue_seconds)),
+        engine: Arc::new(engine),
         access: Arc::new(access),
         metrics,
         metrics_elsewhere: metrics_listener.is_some(),
@@ -167,19 +158,23 @@ async fn renew(tls: Option<&tls::Acceptor>) {
     }
 }
 
-/// Looks at everything anew when it is told to.
+/// Looks at everything anew when it is told to. Models elsewhere are the business of those who have them.
 async fn hung_up(hangups: Option<mpsc::Receiver<()>>, shared: &Arc<Shared>, tls: Option<&tls::Acceptor>) {
     let Some(mut hangups) = hangups else { return std::future::pending().await };
     while hangups.recv().await.is_some() {
-        tracing::info!("looking at the keys, the certificate and the model again");
+        let is_own = shared.engine.is_own();
+        let what = if is_own { ", the certificate and the model" } else { " and the certificate" };
+        tracing::info!("looking at the keys{what} again");
         if let Err(error) = shared.access.reload() {
             tracing::error!("the keys stay as they were: {error}");
         }
         if let Some(tls) = tls {
             tls.reload().await;
         }
-        // It logs what became of it.
-        let _ = shared.engine.reload().await;
+        if is_own {
+            // It logs what became of it.
+            let _ = shared.engine.reload().await;
+        }
     }
     std::future::pending().await
 }

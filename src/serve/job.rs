@@ -98,19 +98,30 @@ pub(super) struct Admission {
     asked: Instant,
 }
 
-/// Admits a request, or says why not.
-pub(super) fn admit(shared: &Shared, client: &Client) -> Result<Admission, Failure> {
+/// Admits a request to a model, the default one where it names none, or says why not.
+pub(super) fn admit(shared: &Shared, client: &Client, model: Option<&str>) -> Result<Admission, Failure> {
     if shared.stage() != Stage::Running {
         return Err(Failure::shutting_down());
     }
     let group = client.group();
     let place = Queue::enter(&shared.queue, &group)?;
-    let transcriber = shared.engine.current();
+    let transcriber = find(shared, model, Code::MessageProcessingError)?;
     let permit =
-        transcriber.admit_of(&group).map_err(|error| Failure::at(Code::TranscriptionError, &error))?;
+        transcriber.admit_of(&group).map_err(|error| refusal(shared, Code::TranscriptionError, &error))?;
     // The last one: what is refused counts for nothing.
     let running = client.begin()?;
     Ok(Admission { place, transcriber, permit, running, asked: Instant::now() })
+}
+
+/// The model for a request that asks for this one. Where there is no such model, the failure has the code of the step.
+pub(super) fn find(shared: &Shared, model: Option<&str>, step: Code) -> Result<Arc<Transcriber>, Failure> {
+    shared.engine.find(model).map_err(|error| refusal(shared, step, &error))
+}
+
+/// Why a model takes no request; where it may do so later, with an estimate of when.
+pub(super) fn refusal(shared: &Shared, step: Code, error: &Error) -> Failure {
+    let failure = Failure::at(step, error);
+    if failure.code == Code::Overloaded { failure.after(shared.queue.retry_after()) } else { failure }
 }
 
 /// What became of a job.

@@ -18,6 +18,8 @@ pub struct Limits {
     pub audio_seconds: u32,
     /// Connections at a time.
     pub connections: usize,
+    /// Requests that wait or are worked on where the models are elsewhere; one of our own was started with its places.
+    pub requests: usize,
     /// Audio of one connection that waits or is being worked on.
     pub jobs_per_connection: usize,
     /// Seconds of audio that may wait, all connections together; a recording that is alone may be longer.
@@ -90,6 +92,7 @@ impl Default for Limits {
             message_bytes: 64 << 20,
             audio_seconds: 4 * 3600,
             connections: 256,
+            requests: 64,
             jobs_per_connection: 16,
             queue_seconds: 4 * 3600,
             memory_bytes: 1024 * MIB,

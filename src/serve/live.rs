@@ -107,7 +107,8 @@ impl Live {
             channels: start.channels.unwrap_or(default.channels),
         };
         let who = (self.connection, &self.client);
-        Streams::open(&self.shared, who, id.clone(), format, live, subtitles(options)?)
+        let wanted = (options.model.as_deref(), live);
+        Streams::open(&self.shared, who, id.clone(), format, wanted, subtitles(options)?)
     }
 
     fn options(&self, start: &StreamStart, options: &Options) -> Result<LiveOptions, Failure> {

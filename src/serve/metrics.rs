@@ -1,5 +1,6 @@
 //! What a server counts, in Prometheus' text format.
 
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use prometheus::core::Collector;
@@ -11,6 +12,7 @@ use prometheus::{
 use super::Shared;
 use super::job::Front;
 use super::protocol::Code;
+use crate::asr::catalog::Available;
 use crate::error::{Error, Result};
 
 /// Upper bounds in seconds, from a busy machine's shortest window to the longest file's wait.
@@ -33,11 +35,15 @@ pub(super) struct Metrics {
     queued_requests: Gauge,
     queued_seconds: Gauge,
     states: GaugeVec,
+    workers: GaugeVec,
+    pending: GaugeVec,
     held: GaugeVec,
     connections: Gauge,
     streams: Gauge,
     uploads: Gauge,
     begun: Instant,
+    /// One reader at a time: what is known of models is put together anew for each.
+    rendering: Mutex<()>,
 }
 
 impl std::fmt::Debug for Metrics {
@@ -81,6 +87,7 @@ impl Metrics {
         let make = Maker(Registry::new());
         let options = Opts::new;
         let front = &["front"];
+        let model = &["model", "revision"];
         Ok(Self {
             requests: make.add(IntCounterVec::new(
                 options(
@@ -134,8 +141,16 @@ impl Metrics {
                 "Seconds of their audio that are not done, as far as they are known.",
             ))?,
             states: make.add(GaugeVec::new(
-                options("imesli_states", "States of the model, by what they do."),
+                options("imesli_states", "States of all models, by what they do."),
                 &["activity"],
+            ))?,
+            workers: make.add(GaugeVec::new(
+                options("imesli_workers", "Workers elsewhere that have a model loaded."),
+                model,
+            ))?,
+            pending: make.add(GaugeVec::new(
+                options("imesli_pending_windows", "Windows that wait for a worker elsewhere."),
+                model,
             ))?,
             held: make.add(GaugeVec::new(
                 options("imesli_held_bytes", "Bytes of messages, audio and uploads, by where they are."),
@@ -146,6 +161,7 @@ impl Metrics {
             uploads: make.add(Gauge::new("imesli_uploads", "Uploads that are coming in."))?,
             registry: make.0,
             begun: Instant::now(),
+            rendering: Mutex::new(()),
         })
     }
 
@@ -176,20 +192,43 @@ impl Metrics {
         self.decode.observe(decode.as_secs_f64());
     }
 
+    /// How many those were.
+    #[cfg(test)]
+    pub(super) fn windows(&self) -> u64 {
+        self.encode.get_sample_count()
+    }
+
     /// The model was loaded anew.
     pub(super) fn reloaded(&self) {
         self.reloads.inc();
     }
 
+    /// What there is of models elsewhere; those that are gone are not told of any more.
+    fn elsewhere(&self, models: &[Available]) {
+        self.workers.reset();
+        self.pending.reset();
+        for model in models {
+            let labels = [model.id.as_str(), model.revision.as_deref().unwrap_or_default()];
+            self.workers.with_label_values(&labels).set(model.workers as f64);
+            self.pending.with_label_values(&labels).set(model.waiting as f64);
+        }
+    }
+
     /// All of it, as Prometheus reads it.
     pub(super) fn render(&self, shared: &Shared) -> String {
         let (requests, seconds) = shared.queue.load();
-        let (states, busy) = shared.engine.current().states();
+        let models = shared.engine.models();
+        let states: usize = models.iter().map(|model| model.states).sum();
+        let busy: usize = models.iter().map(|model| model.busy).sum();
+        let _alone = self.rendering.lock().unwrap_or_else(PoisonError::into_inner);
         self.uptime.set(self.begun.elapsed().as_secs_f64());
         self.queued_requests.set(requests as f64);
         self.queued_seconds.set(seconds);
         self.states.with_label_values(&["busy"]).set(busy as f64);
         self.states.with_label_values(&["idle"]).set(states.saturating_sub(busy) as f64);
+        if !shared.engine.is_own() {
+            self.elsewhere(&models);
+        }
         self.held.with_label_values(&["memory"]).set(shared.memory.used() as f64);
         self.held.with_label_values(&["disk"]).set(shared.disk.used() as f64);
         self.connections.set(shared.connections() as f64);
@@ -212,12 +251,31 @@ fn outcome(code: Option<Code>) -> String {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)] // A test may fail by panicking.
     use super::*;
 
     #[test]
     fn outcomes_are_codes_in_lower_case() {
         assert_eq!(outcome(None), "ok");
         assert_eq!(outcome(Some(Code::AudioLoadError)), "audio_load_error");
+    }
+
+    #[test]
+    fn models_that_are_gone_are_not_told_of() {
+        let metrics = Metrics::new().unwrap();
+        let model = |id: &str, workers, waiting| {
+            let (id, revision) = (id.to_owned(), Some("3f".to_owned()));
+            Available { id, revision, since: 0, workers, states: 1, busy: 0, waiting }
+        };
+        let text = || TextEncoder::new().encode_to_string(&metrics.registry.gather()).unwrap();
+        assert!(!text().contains("imesli_workers"));
+        metrics.elsewhere(&[model("a", 2, 5), model("b", 1, 0)]);
+        let both = text();
+        assert!(both.contains("\nimesli_workers{model=\"a\",revision=\"3f\"} 2\n"), "{both}");
+        assert!(both.contains("\nimesli_pending_windows{model=\"a\",revision=\"3f\"} 5\n"), "{both}");
+        metrics.elsewhere(&[model("b", 1, 0)]);
+        let one = text();
+        assert!(one.contains("model=\"b\"") && !one.contains("model=\"a\""), "{one}");
     }
 
     #[test]

@@ -4,8 +4,8 @@
 //!   [`tls`] (its key from `keys`, its certificate from [`certificate`]), over which requests come (`front`).
 //! - `http`: the requests that are no WebSocket's: the APIs, health, metrics. [`access`]: who may come in: API keys,
 //!   their limits, and the origins of web pages; `welcome`: a connection that has to say first who it is; `ending`: why one ends.
-//! - `queue`: who may wait; `job`: one recording from its bytes to its transcript, for every front; [`engine`]: the model
-//!   that does it; `metrics`: what is counted of it.
+//! - `queue`: who may wait; `job`: one recording from its bytes to its transcript, for every front; [`engine`]: the models
+//!   that do it; `metrics`: what is counted of it.
 //! - `session`: one connection. It reads messages (`json`, `parse`, [`protocol`], `request`, `base64`) and never waits for a
 //!   transcription: those are done one after the other by the connection's `lane`, over the transcriber that
 //!   all share. What both say goes through the `outbox`.
@@ -65,7 +65,7 @@ use tokio::sync::{mpsc, watch};
 use self::access::Access;
 use self::budget::Budget;
 use self::decoders::Decoders;
-use self::engine::Engine;
+use self::engine::{Engine, Models};
 use self::intake::Intakes;
 use self::limits::Limits;
 use self::metrics::Metrics;
@@ -76,12 +76,8 @@ use crate::asr::transcriber::{Request, Transcriber};
 
 /// What a server is made of.
 pub struct Service {
-    /// The model.
-    pub transcriber: Transcriber,
-    /// What it is called.
-    pub model: String,
-    /// How it is loaded anew.
-    pub load: Option<engine::Load>,
+    /// The models.
+    pub models: Models,
     /// Who may ask.
     pub access: Access,
     /// How audio is decoded where a message is silent. Its beams are also the most that a message may ask for.
@@ -99,16 +95,16 @@ pub struct Service {
 impl Service {
     /// One without TLS, whose model stays as it is.
     pub fn new(transcriber: Transcriber, access: Access, defaults: Request, limits: Limits) -> Self {
-        let model = env!("CARGO_PKG_NAME").to_owned();
-        let (load, tls, metrics, hangups) = (None, None, None, None);
-        Self { transcriber, model, load, access, defaults, limits, tls, metrics, hangups }
+        let (transcriber, id) = (Box::new(transcriber), env!("CARGO_PKG_NAME").to_owned());
+        let models = Models::Own { transcriber, id, load: None };
+        Self { models, access, defaults, limits, tls: None, metrics: None, hangups: None }
     }
 }
 
 impl std::fmt::Debug for Service {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Service")
-            .field("model", &self.model)
+            .field("models", &self.models)
             .field("limits", &self.limits)
             .finish_non_exhaustive()
     }

@@ -69,7 +69,8 @@ fn has(fields: &Map<String, Value>, code: Code, names: &[&str]) -> Result<(), Fa
 }
 
 /// The fields of [`Options`].
-const OPTIONS: [&str; 11] = [
+const OPTIONS: [&str; 12] = [
+    "model",
     "language",
     "task",
     "prompt",
@@ -83,6 +84,8 @@ const OPTIONS: [&str; 11] = [
     "max_lines",
 ];
 
+/// Bytes of the longest name of a model.
+const MAX_MODEL_BYTES: usize = 1024;
 /// Bytes of the longest name of a language.
 const MAX_LANGUAGE_BYTES: usize = 256;
 /// Bytes of the longest prompt: of 223 tokens, as many as the model takes, each could have 293.
@@ -110,6 +113,9 @@ fn options(fields: &Map<String, Value>) -> Result<Options, Failure> {
     let options: Options = typed(some.collect(), Code::MessageProcessingError)?;
     // They are kept for as long as the audio waits.
     let is_long = |text: &Option<String>, most| text.as_ref().is_some_and(|text| text.len() > most);
+    if is_long(&options.model, MAX_MODEL_BYTES) {
+        return Err(wrong("model: there is none with so long a name".to_owned()));
+    }
     if is_long(&options.language, MAX_LANGUAGE_BYTES) {
         return Err(wrong("language: there is none with so long a name".to_owned()));
     }
@@ -149,6 +155,9 @@ mod tests {
 
     #[test]
     fn options_may_stand_in_an_object_where_names_are_checked() {
+        let text = r#"{"type":"audio","audio_data":"","options":{"model":"kab"},"model":"eng"}"#;
+        let ClientMessage::Audio(_, options) = parse(text).unwrap() else { panic!("{text}") };
+        assert_eq!(options.model.as_deref(), Some("kab"));
         let text =
             r#"{"type":"audio","audio_data":"","beam_size":1,"options":{"beam_size":2,"temperature":0.5}}"#;
         let ClientMessage::Audio(_, options) = parse(text).unwrap() else { panic!("{text}") };
@@ -232,6 +241,12 @@ mod tests {
                 format!(r#"{{"type":"upload_complete","upload_id":"{}"}}"#, "x".repeat(2000)).as_str(),
                 Code::UploadCompleteError,
                 "1024",
+            ),
+            (r#"{"type":"audio","audio_data":"","model":7}"#, Code::MessageProcessingError, "model"),
+            (
+                format!(r#"{{"type":"stream_start","model":"{}"}}"#, "x".repeat(2000)).as_str(),
+                Code::MessageProcessingError,
+                "model",
             ),
             (
                 format!(r#"{{"type":"stream_start","language":"{}"}}"#, "x".repeat(2000)).as_str(),

@@ -46,8 +46,12 @@ impl State {
         estimate.unwrap_or(RETRY_UNKNOWN).clamp(RETRY.0, RETRY.1)
     }
 
+    fn retry_after(&self) -> u64 {
+        self.wait().ceil() as u64
+    }
+
     fn full(&self, message: String) -> Failure {
-        Failure::new(Code::Overloaded, message).after(self.wait().ceil() as u64)
+        Failure::new(Code::Overloaded, message).after(self.retry_after())
     }
 }
 
@@ -103,6 +107,11 @@ impl Queue {
             return Err(state.full(format!("{waiting} s of audio wait already; try again later")));
         }
         Ok(())
+    }
+
+    /// Seconds after which who is refused may come again.
+    pub(super) fn retry_after(&self) -> u64 {
+        self.lock().retry_after()
     }
 
     /// Requests, and seconds of their audio as far as it is known.
@@ -174,6 +183,7 @@ mod tests {
         assert!(!queue.has_room());
         let failure = queue.enter("c").unwrap_err();
         assert_eq!((failure.code, failure.retry_after), (Code::Overloaded, Some(10)));
+        assert_eq!(queue.retry_after(), 10);
         queue.measured(10.0, 5.0, 1);
         first.lengthen(60.0).unwrap();
         assert_eq!(queue.enter("c").unwrap_err().retry_after, Some(30));

@@ -12,7 +12,7 @@ use super::access::{Client, WRONG_KEY_PAUSE, wrong_key};
 use super::budget::Reservation;
 use super::ending::{DEAF, End, broken, drained, draining, no_memory, unauthorized};
 use super::failure::Failure;
-use super::job::{Source, Work, admit, blocking};
+use super::job::{Source, Work, admit, blocking, find};
 use super::lane::{Job, Lane};
 use super::live::Live;
 use super::outbox::{Outbox, send_all};
@@ -274,7 +274,7 @@ impl Session {
             return Err(self.too_many().about(&audio_id));
         }
         let source = Source::Message { format: audio.format, audio_data: audio.audio_data };
-        let work = self.admit(source, wanted);
+        let work = self.admit(source, wanted, options.model.as_deref());
         self.lane.submit(Job { audio_id, work });
         Ok(())
     }
@@ -292,13 +292,14 @@ impl Session {
         &self,
         source: Source,
         (request, subtitles): (Request, Option<Subtitles>),
+        model: Option<&str>,
     ) -> Result<Work, Failure> {
         let size = match &source {
             Source::Message { audio_data, .. } => audio_data.len() as u64,
             Source::Upload(_) => 0,
         };
         let held = self.shared.memory.reserve(size).ok_or_else(no_memory)?;
-        let admission = admit(&self.shared, &self.client)?;
+        let admission = admit(&self.shared, &self.client, model)?;
         Ok(Work { source, request, subtitles, admission, held })
     }
 
@@ -312,6 +313,12 @@ impl Session {
             return Err(Failure::shutting_down());
         }
         self.request(&options)?;
+        // A wrong name is told before the file has come; whether there is room shows when it has.
+        if let Err(failure) = find(&self.shared, options.model.as_deref(), Code::MessageProcessingError)
+            && failure.code != Code::Overloaded
+        {
+            return Err(failure);
+        }
         if self.client.is_revoked() {
             return Err(wrong_key());
         }
@@ -351,10 +358,19 @@ impl Session {
         if !self.lane.has_room() {
             return Err(self.too_many().about(&id));
         }
-        let admission = admit(&self.shared, &self.client).map_err(|failure| failure.about(&id))?;
+        // The options of the completion hold, all of them; where it has none, those that the upload began with.
+        let is_silent = options == Options::default();
+        let (owner, name) = (self.client.owner(), id.clone());
+        let model = if is_silent {
+            self.uploads(move |uploads| Ok(uploads.model(&owner, &name))).await?
+        } else {
+            options.model.clone()
+        };
+        let admission =
+            admit(&self.shared, &self.client, model.as_deref()).map_err(|failure| failure.about(&id))?;
         let (owner, name) = (self.client.owner(), id.clone());
         let whole = self.uploads(move |uploads| uploads.finish(&owner, &name)).await?;
-        let options = if options == Options::default() { whole.options } else { options };
+        let options = if is_silent { whole.options } else { options };
         let (request, subtitles) = self.request(&options)?;
         let message = "Upload complete, processing audio...".to_owned();
         self.outbox.send(ServerMessage::UploadComplete { upload_id: id.clone(), message }).await;

@@ -16,6 +16,7 @@ use super::Shared;
 use super::access::{Client, Meter, Owner};
 use super::failure::Failure;
 use super::hearing::{hear, text_of};
+use super::job::{find, refusal};
 use super::limits::Limits;
 use super::protocol::{Code, Id, Segment, StreamResume, Transcription};
 use super::request::Subtitles;
@@ -117,19 +118,20 @@ impl Streams {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Opens a stream for a connection.
+    /// Opens a stream for a connection, on a model, the default one where none is named.
     pub(super) fn open(
         shared: &Arc<Shared>,
         (owner, client): (u64, &Client),
         id: Id,
         format: PcmFormat,
-        options: LiveOptions,
+        (model, options): (Option<&str>, LiveOptions),
         subtitles: Option<Subtitles>,
     ) -> Result<Arc<Stream>, Failure> {
-        let wrong = |error: &Error| Failure::at(Code::StreamStartError, error);
+        let wrong = |error: &Error| refusal(shared, Code::StreamStartError, error);
         let decoder = PcmDecoder::new(format).map_err(|error| wrong(&error))?;
-        let transcriber = shared.engine.current();
+        let transcriber = find(shared, model, Code::StreamStartError)?;
         transcriber.check_live(&options).map_err(|error| wrong(&error))?;
+        transcriber.check().map_err(|error| wrong(&error))?;
         let streams = &shared.streams;
         let place = Arc::clone(&streams.places).try_acquire_owned().map_err(|_| {
             let limit = shared.limits.streams;

@@ -5,9 +5,9 @@ mod codes;
 mod durable;
 mod fair;
 mod faults;
-mod http;
+pub(crate) mod http;
 mod limits;
-mod live;
+pub(crate) mod live;
 mod logs;
 mod order;
 mod page;
@@ -31,6 +31,7 @@ use imesli::asr::pool::PoolOptions;
 use imesli::asr::transcriber::{Request, Transcriber};
 use imesli::checkpoint::QuantType;
 use imesli::serve::access::{Access, AccessOptions};
+use imesli::serve::engine::Models;
 use imesli::serve::limits::Limits;
 use imesli::serve::{Service, tls::Acceptor};
 use serde_json::{Value, json};
@@ -44,7 +45,7 @@ use crate::asr::SAID;
 use crate::support::{ONE, root, samples, transcriber};
 
 /// Longer than anything here takes on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(120);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
 /// How a test wants its server.
 struct Setup {
@@ -77,15 +78,24 @@ impl Server {
 
     /// The same over a transcriber of the test's own.
     async fn over(transcriber: Transcriber, setup: Setup) -> Self {
-        let Setup { limits, pool, tls, access } = setup;
+        let pool = setup.pool;
+        let load = move || Ok(crate::support::transcriber(QuantType::Q8_0, pool));
+        let models = Models::Own {
+            transcriber: Box::new(transcriber),
+            id: "demo".to_owned(),
+            load: Some(Box::new(load)),
+        };
+        Self::with(models, setup).await
+    }
+
+    /// The same with these models.
+    async fn with(models: Models, setup: Setup) -> Self {
+        let Setup { limits, pool: _, tls, access } = setup;
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel();
-        let load = move || Ok(crate::support::transcriber(QuantType::Q8_0, pool));
         let service = Service {
-            transcriber,
-            model: "demo".to_owned(),
-            load: Some(Box::new(load)),
+            models,
             access: Access::new(access).unwrap(),
             defaults: Request::default(),
             limits,
@@ -120,10 +130,10 @@ impl Server {
 }
 
 /// A client that knows nothing of the server's types.
-struct Client(WebSocketStream<MaybeTlsStream<TcpStream>>);
+pub(crate) struct Client(WebSocketStream<MaybeTlsStream<TcpStream>>);
 
 impl Client {
-    async fn connect(url: &str) -> Self {
+    pub(crate) async fn connect(url: &str) -> Self {
         let tls = native_tls::TlsConnector::builder().danger_accept_invalid_certs(true).build().unwrap();
         let connecting = tokio_tungstenite::connect_async_tls_with_config(
             url,
@@ -134,7 +144,7 @@ impl Client {
         Self(tokio::time::timeout(PATIENCE, connecting).await.unwrap().unwrap().0)
     }
 
-    async fn send(&mut self, message: Value) {
+    pub(crate) async fn send(&mut self, message: Value) {
         self.text(&message.to_string()).await;
     }
 
@@ -154,7 +164,7 @@ impl Client {
     }
 
     /// The next message.
-    async fn next(&mut self) -> Value {
+    pub(crate) async fn next(&mut self) -> Value {
         match self.frame().await {
             Some(Message::Text(text)) => serde_json::from_str(&text).unwrap(),
             other => panic!("expected a message, got {other:?}"),
@@ -162,7 +172,7 @@ impl Client {
     }
 
     /// The next message's state.
-    async fn state(&mut self) -> String {
+    pub(crate) async fn state(&mut self) -> String {
         let message = self.next().await;
         assert_eq!(message["type"], "state", "{message}");
         message["state"].as_str().unwrap().to_owned()
@@ -178,7 +188,7 @@ impl Client {
     }
 
     /// Skips states until something else comes.
-    async fn answer(&mut self) -> Value {
+    pub(crate) async fn answer(&mut self) -> Value {
         loop {
             let message = self.next().await;
             if message["type"] != "state" {
@@ -199,7 +209,7 @@ impl Client {
     }
 
     /// Whether the server still answers this client.
-    async fn is_alive(&mut self) {
+    pub(crate) async fn is_alive(&mut self) {
         self.send(json!({ "type": "ping" })).await;
         loop {
             match self.state().await.as_str() {
@@ -211,17 +221,17 @@ impl Client {
 }
 
 /// A recording of `SAID` in base64.
-fn encoded(index: usize) -> String {
+pub(crate) fn encoded(index: usize) -> String {
     STANDARD.encode(std::fs::read(root(SAID[index].0)).unwrap())
 }
 
 /// An `audio` message.
-fn audio(audio_id: &str, audio_data: &str) -> Value {
+pub(crate) fn audio(audio_id: &str, audio_data: &str) -> Value {
     json!({ "type": "audio", "audio_id": audio_id, "audio_data": audio_data, "format": "base64" })
 }
 
 /// A WAV file that takes a while to transcribe: so many seconds of speech, again and again.
-fn long_wav(seconds: usize) -> Vec<u8> {
+pub(crate) fn long_wav(seconds: usize) -> Vec<u8> {
     let speech = samples(SAID[3].0);
     wav(speech.iter().cycle().take(seconds * 16_000).map(|sample| (sample * 32_000.0) as i16))
 }

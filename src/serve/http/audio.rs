@@ -10,6 +10,7 @@ use axum::response::Response;
 use super::super::access::Client;
 use super::super::failure::Failure;
 use super::super::job::{self, Front, Source, Work};
+use super::super::protocol::Code;
 use super::super::request;
 use super::super::socket::Connection;
 use super::super::{Shared, Stage};
@@ -82,13 +83,19 @@ async fn work(
         return Err(Failure::shutting_down().into());
     }
     shared.queue.check()?;
+    shared.engine.check_any().map_err(|error| job::refusal(shared, Code::TranscriptionError, &error))?;
     let form = form::read(shared, connection, boundary, body).await?;
     let params = params(&form.fields, api, shared.defaults.timestamps)?;
     let (spool, held) =
         form.file.ok_or_else(|| Refusal::of_field("file", "file: there is none in the form"))?;
     let request = request::request(&params.options, &shared.defaults).map_err(of_field)?;
     let subtitles = request::subtitles(&params.options).map_err(of_field)?;
-    let admission = job::admit(shared, client)?;
+    let model = params.options.model.as_deref();
+    let admission = job::admit(shared, client, model).map_err(|failure| match failure.code {
+        // Of all that keeps a request out, the name of its model alone is wrong with it.
+        Code::MessageProcessingError => Unasked::Wrong(Refusal::no_such_model(failure.message)),
+        _ => Unasked::Refused(failure),
+    })?;
     Ok((params, Work { source: Source::Upload(spool), request, subtitles, admission, held }))
 }
 

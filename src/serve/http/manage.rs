@@ -16,23 +16,39 @@ use super::super::{Shared, Stage};
 use super::answer;
 use super::guard;
 use super::refusal::Refusal;
+use crate::asr::catalog::Available;
 use crate::error::Error;
 
 /// Prometheus' text format.
 const METRICS: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-fn served(shared: &Shared) -> Value {
-    json!({
-        "id": shared.engine.model_id(),
+/// A model as OpenAI's clients know it. What is elsewhere is said to be so: which revision it is, and who has it loaded.
+fn served(model: &Available, is_own: bool) -> Value {
+    let mut value = json!({
+        "id": model.id,
         "object": "model",
-        "created": shared.engine.created(),
+        "created": model.since,
         "owned_by": "imesli",
-    })
+    });
+    if let (false, Value::Object(fields)) = (is_own, &mut value) {
+        fields.insert("revision".into(), json!(model.revision));
+        fields.insert("workers".into(), json!(model.workers));
+        fields.insert("states".into(), json!(model.states));
+    }
+    value
 }
 
-/// `GET /v1/models`: the one that is served.
+/// Whether this is what the model is called: its id, or id@revision.
+fn is_called(model: &Available, name: &str) -> bool {
+    let with_revision = model.revision.as_ref().map(|revision| format!("{}@{revision}", model.id));
+    model.id == name || with_revision.is_some_and(|whole| whole == name)
+}
+
+/// `GET /v1/models`: all that there are.
 pub(super) async fn models(State(shared): State<Arc<Shared>>) -> Response {
-    answer::json(&json!({ "object": "list", "data": [served(&shared)] }))
+    let is_own = shared.engine.is_own();
+    let data: Vec<Value> = shared.engine.models().iter().map(|model| served(model, is_own)).collect();
+    answer::json(&json!({ "object": "list", "data": data }))
 }
 
 /// `GET /v1/models/{model}`
@@ -41,11 +57,15 @@ pub(super) async fn model(
     path: Result<Path<String>, PathRejection>,
 ) -> Result<Response, Refusal> {
     // What is no UTF-8 is the name of nothing.
-    if path.is_ok_and(|Path(id)| id == shared.engine.model_id()) {
-        return Ok(answer::json(&served(&shared)));
-    }
-    let message = "this server has no such model; GET /v1/models names the one that it has";
-    Err(Refusal::new(StatusCode::NOT_FOUND, "model_not_found", message).about(Some("model")))
+    let found = path.ok().and_then(|Path(name)| {
+        // Of several revisions the one that requests for the id go to.
+        let called = shared.engine.models().into_iter().filter(|model| is_called(model, &name));
+        called.max_by_key(|model| (model.states, model.since))
+    });
+    let found = found.ok_or_else(|| {
+        Refusal::no_such_model("this server has no such model; GET /v1/models names those that it has")
+    })?;
+    Ok(answer::json(&served(&found, shared.engine.is_own())))
 }
 
 /// `GET /health`: the program is alive.
@@ -65,13 +85,17 @@ pub(super) async fn ready(State(shared): State<Arc<Shared>>) -> Response {
 }
 
 /// Why no request would be taken.
-fn hindrance(shared: &Shared) -> Option<&'static str> {
+fn hindrance(shared: &Shared) -> Option<String> {
     if shared.stage() != Stage::Running {
-        Some("the server is shutting down")
+        Some("the server is shutting down".to_owned())
     } else if !shared.queue.has_room() {
-        Some("the queue is full")
+        Some("the queue is full".to_owned())
     } else {
-        None
+        match shared.engine.check() {
+            Ok(()) => None,
+            // Logs what nobody is told.
+            Err(error) => Some(Failure::at(Code::Overloaded, &error).message),
+        }
     }
 }
 
@@ -123,8 +147,26 @@ fn unloaded(error: &Error) -> Refusal {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::indexing_slicing)] // A test may fail by panicking.
     use super::super::refusal::Shape;
     use super::*;
+
+    #[test]
+    fn a_model_elsewhere_says_who_has_it() {
+        let (id, revision) = ("we/kab".to_owned(), Some("3f".to_owned()));
+        let mut model = Available { id, revision, since: 7, workers: 2, states: 5, busy: 1, waiting: 3 };
+        let plain = json!({ "id": "we/kab", "object": "model", "created": 7, "owned_by": "imesli" });
+        assert_eq!(served(&model, true), plain);
+        let mut whole = plain;
+        for (name, value) in [("revision", json!("3f")), ("workers", json!(2)), ("states", json!(5))] {
+            whole[name] = value;
+        }
+        assert_eq!(served(&model, false), whole);
+        assert!(is_called(&model, "we/kab") && is_called(&model, "we/kab@3f"));
+        assert!(!is_called(&model, "we/kab@3") && !is_called(&model, "kab") && !is_called(&model, "3f"));
+        model.revision = None;
+        assert!(is_called(&model, "we/kab") && !is_called(&model, "we/kab@"));
+    }
 
     #[test]
     fn a_model_that_was_not_loaded_says_why_but_for_our_own_faults() {

@@ -135,6 +135,7 @@ pub(super) fn params(fields: &[(String, String)], api: Api, default: Timestamps)
         Api::Inference => fields.switch("translate")?.unwrap_or(false),
     };
     let options = Options {
+        model: fields.text("model").map(|name| name.trim().to_owned()),
         language: fields
             .text("language")
             .filter(|_| api != Api::Translations)

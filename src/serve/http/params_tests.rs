@@ -48,6 +48,7 @@ fn all_fields_are_heard() {
         ],
     );
     let options = Options {
+        model: Some("whisper-1".into()),
         language: Some("kab".into()),
         task: Some(TaskName::Transcribe),
         prompt: Some("Azul".into()),

@@ -56,6 +56,11 @@ impl Refusal {
         Self { param, ..self }
     }
 
+    /// There is no model of the name that was asked for.
+    pub(super) fn no_such_model(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "model_not_found", message).about(Some("model"))
+    }
+
     /// What it says to people.
     pub(super) fn message(&self) -> &str {
         &self.message

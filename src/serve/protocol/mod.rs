@@ -63,6 +63,8 @@ pub struct Audio {
 /// What a message may say about decoding; the server's own settings hold where it is silent.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Options {
+    /// Which model, where the server has several: its id, or id@revision.
+    pub model: Option<String>,
     /// A language's code, or `auto`.
     pub language: Option<String>,
     /// `transcribe` or `translate`.

@@ -283,6 +283,13 @@ impl Uploads {
         Ok(Progress { received: upload.chunks.len() as u64, total: upload.total_chunks })
     }
 
+    /// The model that an upload began with the wish for.
+    pub(super) fn model(&self, owner: &Owner, id: &Id) -> Option<String> {
+        let all = lock(&self.all);
+        let upload = lock(all.get(&(owner.clone(), id.clone()))?);
+        upload.options.model.clone()
+    }
+
     /// The file, when all of it is there. One whose bytes are not as many as announced is given up.
     pub(super) fn finish(&self, owner: &Owner, id: &Id) -> Result<Whole, Failure> {
         let name = (owner.clone(), id.clone());

@@ -1,6 +1,7 @@
 //! The HTTP API over real sockets, with a client that knows no more than HTTP.
 
 mod access;
+mod catalog;
 mod errors;
 mod formats;
 mod inference;
@@ -121,7 +122,7 @@ impl Http {
 }
 
 /// A request as it goes over the wire.
-fn request(method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
+pub(crate) fn request(method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
     let mut head = format!("{method} {path} HTTP/1.1\r\nHost: speech.example\r\n");
     for (name, value) in headers {
         head += &format!("{name}: {value}\r\n");
@@ -145,12 +146,12 @@ fn end() -> Vec<u8> {
 }
 
 /// A form with these fields, and behind them a file.
-fn form(fields: &[(&str, &str)], file: &[u8]) -> Vec<u8> {
+pub(crate) fn form(fields: &[(&str, &str)], file: &[u8]) -> Vec<u8> {
     let fields = fields.iter().flat_map(|(name, value)| part(name, None, value.as_bytes()));
     fields.chain(part("file", Some("speech.wav"), file)).chain(end()).collect()
 }
 
-fn form_type() -> String {
+pub(crate) fn form_type() -> String {
     format!("multipart/form-data; boundary={BOUNDARY}")
 }
 

@@ -18,7 +18,7 @@ use crate::asr::SAID;
 use crate::support::{ONE, samples};
 
 /// A recording of `SAID` as 16-bit samples at 16 kHz, and a second of silence.
-fn pcm(index: usize) -> Vec<u8> {
+pub(crate) fn pcm(index: usize) -> Vec<u8> {
     let mut samples = samples(SAID[index].0);
     samples.resize(samples.len() + 16_000, 0.0);
     samples.iter().flat_map(|sample| ((sample * 32_000.0) as i16).to_le_bytes()).collect()
@@ -26,18 +26,18 @@ fn pcm(index: usize) -> Vec<u8> {
 
 /// What a client has been told of a stream.
 #[derive(Debug, Default)]
-struct Told {
-    committed: String,
+pub(crate) struct Told {
+    pub(crate) committed: String,
     seq: u64,
     received: u64,
     segments: Vec<Value>,
     flushed: Vec<Value>,
-    restarts: usize,
+    pub(crate) restarts: usize,
 }
 
 impl Told {
     /// Takes one message; `false` for one that is none of a stream's own.
-    fn take(&mut self, message: &Value) -> bool {
+    pub(crate) fn take(&mut self, message: &Value) -> bool {
         match message["type"].as_str().unwrap() {
             "partial" => {
                 let seq = message["seq"].as_u64().unwrap();
@@ -63,7 +63,7 @@ impl Told {
     }
 
     /// Takes messages until one comes that is none of a stream's own.
-    async fn until_other(&mut self, client: &mut Client) -> Value {
+    pub(crate) async fn until_other(&mut self, client: &mut Client) -> Value {
         loop {
             let message = client.next().await;
             if !self.take(&message) {
@@ -75,7 +75,7 @@ impl Told {
 
 impl Client {
     /// Opens a stream of 16-bit samples at 16 kHz.
-    async fn stream(&mut self, id: &str) {
+    pub(crate) async fn stream(&mut self, id: &str) {
         self.send(json!({ "type": "stream_start", "stream_id": id })).await;
         self.streaming(id, 0).await;
     }
@@ -103,7 +103,7 @@ impl Client {
     }
 
     /// Sends audio twice as fast as it was spoken, in frames of 100 ms.
-    async fn play(&mut self, bytes: &[u8]) {
+    pub(crate) async fn play(&mut self, bytes: &[u8]) {
         for frame in bytes.chunks(3200) {
             self.bytes(frame).await;
             tokio::time::sleep(Duration::from_millis(50)).await;
@@ -115,7 +115,7 @@ impl Client {
     }
 
     /// Stops, and takes all that is told until `ready`; the second is the transcription.
-    async fn finish(&mut self, told: &mut Told) -> Value {
+    pub(crate) async fn finish(&mut self, told: &mut Told) -> Value {
         self.stop().await;
         let message = told.until_other(self).await;
         assert_eq!(message["type"], "transcription", "{message}");
