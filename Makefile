@@ -2,6 +2,7 @@
 #
 #   make serve   installs what is missing, builds for this machine, converts the demo model and serves it
 #   make test    the same, then format, lint, documentation and all tests (what CI runs)
+#   make cluster a broker, a door and two workers on this machine, and 200 recordings through them
 #
 #   make dist    portable binaries in dist/: fully static on Linux, any x86-64-v3 machine
 #   make bench   imesli beside whisper.cpp and faster-whisper, into docs/benchmarks.md (tools/bench.sh; hours)
@@ -11,7 +12,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := build
-.PHONY: build serve test dist bench setup setup-test whisper licenses audit clean-whisper clean
+.PHONY: build serve cluster test dist bench setup setup-test whisper licenses audit clean-whisper clean
 # The set-up comes first, and once; cargo and CMake use all cores by themselves.
 .NOTPARALLEL:
 
@@ -39,6 +40,11 @@ build: whisper
 serve: build
 	@tools/serve-demo.sh "$(TARGET_DIR)/release/imesli" "$(CHECKPOINT)" "$(SAMPLE)" "$(PORT)"
 
+# With the demo checkpoint, whose texts are known.
+cluster: build
+	@tools/setup.sh --cluster
+	@tools/cluster.sh "$(TARGET_DIR)/release/imesli" checkpoint
+
 test: setup-test whisper
 	cargo fmt --all --check
 	cargo clippy $(FLAGS) --all-targets -- -D warnings
@@ -48,6 +54,10 @@ test: setup-test whisper
 	@tools/check-clients.sh "$(TARGET_DIR)/release/imesli" checkpoint
 	@tools/check-api.sh "$(TARGET_DIR)/release/imesli" checkpoint
 	@tools/check-page.sh "$(TARGET_DIR)/release/imesli" checkpoint
+	@tools/check-manifests.sh "$(TARGET_DIR)/release/imesli"
+	@python3 tools/scale_limits.py --check docs/scale.md
+	@if . tools/find-broker.sh && find_broker; then tools/cluster.sh "$(TARGET_DIR)/release/imesli"; \
+	    else echo "SKIPPED: there is no nats-server; doors and workers are not tried" >&2; fi
 
 setup:
 	@tools/setup.sh

@@ -12,6 +12,8 @@ mod audio;
 mod checkpoint;
 mod cli;
 mod client;
+#[cfg(unix)]
+mod cluster;
 mod report;
 mod serve;
 mod support;

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Installs what a build needs and this machine lacks: cmake and a C++ compiler (whisper.cpp), perl and
 # make (OpenSSL, on Linux). With --test also rustfmt, clippy, and what the example clients need: a WebSocket
-# for Python and one for Node; what the HTTP API is tried with; and on Debian a Chromium to try the page in. Says nothing
-# when all is there.
+# for Python and one for Node; what the HTTP API is tried with; a nats-server, which the cluster is tried with; and on Debian
+# a Chromium to try the page in. With --cluster also the nats-server, and nothing else of that. Says nothing when all is there.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -137,6 +137,25 @@ node_from_npm() {
     npm install --prefix "$client_folder" --no-save --no-audit --no-fund --loglevel=error ws axe-core >/dev/null
 }
 
+# Debian's package is a service, too, which would listen on all addresses and ask nobody for a password: only its program is
+# wanted. A unit that is masked before it is there is not started. Where there is no systemd, nothing is.
+install_broker() {
+    # shellcheck source=tools/find-broker.sh
+    . tools/find-broker.sh
+    find_broker && return
+    if has apt-get; then
+        if [ -d /run/systemd/system ]; then
+            echo "imesli: masking the service of nats-server (systemctl unmask nats-server undoes it)" >&2
+            as_root systemctl --quiet mask nats-server.service || return
+        fi
+        apt_install nats-server
+    elif has brew; then
+        echo "imesli: installing nats-server" >&2
+        brew install --quiet nats-server
+    fi
+    find_broker
+}
+
 case "$(uname -s)" in
     Darwin) install_macos ;;
     Linux) if has apt-get; then install_debian; else check_others; fi ;;
@@ -146,4 +165,8 @@ check_rust
 if [ "${1:-}" = --test ]; then
     install_lints
     install_clients
+    install_broker || echo "imesli: no nats-server could be installed; the cluster is not tried out" >&2
+elif [ "${1:-}" = --cluster ]; then
+    install_broker || fail "nats-server is missing, and could not be installed: see https://nats.io/download, and put it on" \
+        "the PATH, or its path into NATS_SERVER."
 fi
