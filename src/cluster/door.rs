@@ -19,8 +19,6 @@ use crate::asr::transcriber::Transcriber;
 use crate::audio::voice::VoiceDetector;
 use crate::error::{Error, Result};
 
-/// The name that OpenAI's clients must give, whatever is there.
-const ANY_MODEL: &str = "whisper-1";
 /// A model that nobody has had for so long is forgotten: ten minutes.
 const FORGOTTEN: Duration = Duration::from_secs(600);
 /// Workers that are there have answered by then, when a door begins; and how often it looks.
@@ -174,7 +172,7 @@ fn choose(
     default: Option<&str>,
 ) -> Result<ModelKey> {
     let none = || Error::Overloaded("no worker is there at the moment; try again later".into());
-    let name = match wanted.filter(|name| *name != ANY_MODEL).or(default) {
+    let name = match wanted.or(default) {
         Some(name) => name,
         None => alive.keys().next().ok_or_else(none)?.id.as_str(),
     };
@@ -184,7 +182,7 @@ fn choose(
     match found {
         Some((key, _)) => Ok(key.clone()),
         None if alive.is_empty() => Err(none()),
-        None if wanted.is_none_or(|wanted| wanted == ANY_MODEL || Some(wanted) == default) => {
+        None if wanted.is_none_or(|wanted| Some(wanted) == default) => {
             Err(Error::Overloaded(format!("no worker has the model {name} at the moment; try again later")))
         }
         None => {
@@ -262,10 +260,8 @@ mod tests {
         assert_eq!(find(Some("tzm"), None), key("tzm", "7"));
         assert_eq!(find(Some("kab"), None), key("kab", "1"), "most states");
         assert_eq!(find(Some("kab@2"), None), key("kab", "2"));
-        for wanted in [None, Some("whisper-1")] {
-            assert_eq!(find(wanted, None), key("kab", "1"), "the first one");
-            assert_eq!(find(wanted, Some("tzm")), key("tzm", "7"));
-        }
+        assert_eq!(find(None, None), key("kab", "1"), "the first one");
+        assert_eq!(find(None, Some("tzm")), key("tzm", "7"));
     }
 
     #[test]

@@ -20,8 +20,10 @@ use crate::error::{Error, Result};
 /// Finds and loads the model once more. Takes its time, and memory for another one.
 pub type Load = Box<dyn Fn() -> Result<Transcriber> + Send + Sync>;
 
-/// What OpenAI's clients call a model that they have no other name for: the default one.
-const ANY_MODEL: &str = "whisper-1";
+/// What OpenAI calls its models for audio: programs that were written for them name one, whatever there is, and mean the
+/// default one.
+const ANY_MODEL: &[&str] =
+    &["whisper-1", "gpt-4o-transcribe", "gpt-4o-mini-transcribe", "gpt-4o-transcribe-diarize"];
 
 /// Where a server's models are.
 pub enum Models {
@@ -115,7 +117,7 @@ impl Engine {
             Source::Own(own) => Ok(own.current()),
             Source::Elsewhere(catalog) => {
                 let model = model.map(str::trim);
-                catalog.find(model.filter(|name| !name.is_empty() && *name != ANY_MODEL))
+                catalog.find(model.filter(|name| !name.is_empty() && !ANY_MODEL.contains(name)))
             }
         }
     }

@@ -47,12 +47,20 @@ fn engine(shelf: &Arc<Shelf>) -> (Arc<Engine>, Arc<Metrics>) {
 fn a_model_is_asked_for_by_its_name_unless_that_means_any() {
     let shelf = Arc::default();
     let (engine, _) = engine(&shelf);
-    for name in [None, Some(""), Some(" "), Some("whisper-1"), Some(" kab@3f "), Some("whisper-10")] {
+    for name in [
+        None,
+        Some(""),
+        Some(" "),
+        Some("whisper-1"),
+        Some("gpt-4o-transcribe"),
+        Some(" kab@3f "),
+        Some("whisper-10"),
+    ] {
         assert!(matches!(engine.find(name), Err(Error::Overloaded(_))), "{name:?}");
     }
     let asked = shelf.asked.lock().unwrap();
     let asked: Vec<Option<&str>> = asked.iter().map(Option::as_deref).collect();
-    assert_eq!(asked, [None, None, None, None, Some("kab@3f"), Some("whisper-10")]);
+    assert_eq!(asked, [None, None, None, None, None, Some("kab@3f"), Some("whisper-10")]);
 }
 
 #[test]
