@@ -38,6 +38,8 @@ const MOST_DEAD_BYTES: i64 = 64 << 20;
 const MOST_WAITING: i64 = 16_384;
 /// A result that a door has not acknowledged for so long comes again.
 const TAKEN: Duration = Duration::from_secs(5);
+/// Messages that are deleted at a time of those that a broker should not have any more.
+const TIDIED: usize = 64;
 /// How long a door that is gone keeps its consumer.
 const DOOR_AWAY: Duration = Duration::from_secs(600);
 
@@ -200,14 +202,22 @@ impl Broker {
         self.tidy(self.names.results(), Names::door(door), self.names.results_of(door)).await;
     }
 
+    /// One by one: a purge of some subjects moves the consumers of all others past what they have not seen (nats-server 2.9).
     async fn tidy(&self, stream: String, consumer: String, subject: String) {
         let Ok(stream) = self.context.get_stream_no_info(stream).await else { return };
         let Ok(info) = stream.consumer_info(consumer).await else { return };
         let done = info.ack_floor.stream_sequence;
-        match stream.purge().filter(subject).sequence(done + 1).await {
-            Ok(purged) if purged.purged > 0 => tracing::debug!(purged.purged, "deleted what was done before"),
-            Ok(_) => {}
-            Err(error) => tracing::debug!("deleting what was done before: {error}"),
+        for _ in 0..TIDIED {
+            let first =
+                stream.raw_message_builder().sequence(1).next_by_subject(subject.clone()).send().await;
+            let Some(sequence) = first.ok().map(|message| message.sequence).filter(|first| *first <= done)
+            else {
+                return;
+            };
+            tracing::debug!(sequence, "deleting what was done before");
+            if let Err(error) = stream.delete_message(sequence).await {
+                return tracing::debug!("deleting what was done before: {error}");
+            }
         }
     }
 

@@ -24,6 +24,8 @@ const FORGOTTEN: Duration = Duration::from_secs(600);
 /// Workers that are there have answered by then, when a door begins; and how often it looks.
 const ANSWERS: Duration = Duration::from_millis(1500);
 const LOOK: Duration = Duration::from_millis(10);
+/// How often results are looked through that a broker should not have any more.
+const TIDY: Duration = Duration::from_secs(10);
 /// Between two tries to read what a model is.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -141,10 +143,16 @@ fn detector(options: &DoorOptions) -> Result<VoiceDetector> {
     options.vad_model.as_deref().map_or_else(VoiceDetector::built_in, VoiceDetector::open)
 }
 
-/// Reads what new models are, for ever.
+/// Reads what new models are, and keeps the results tidy, for ever.
 async fn learn(door: Arc<Door>) {
     let mut directory = door.way.directory.clone();
+    let mut tidied = Instant::now();
     loop {
+        // For all models at once: a door has one consumer of results.
+        if tidied.elapsed() > TIDY {
+            door.way.broker.tidy_results(&door.way.door).await;
+            tidied = Instant::now();
+        }
         for key in door.unknown() {
             if let Err(error) = door.take_up(&key).await {
                 tracing::warn!(model = %key, "what the broker has about a model can't be used: {error}");

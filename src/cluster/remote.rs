@@ -115,7 +115,6 @@ async fn look(inner: Weak<Inner>) {
         }
         if looks.is_multiple_of(TIDY) {
             strong.way.broker.tidy_jobs(&strong.model).await;
-            strong.way.broker.tidy_results(&strong.way.door).await;
         }
         looks += 1;
         // There may be more workers than before.

@@ -1,5 +1,7 @@
 //! Several models behind one door.
 
+use std::time::{Duration, Instant};
+
 use imesli::checkpoint::QuantType;
 use serde_json::{Value, json};
 
@@ -7,6 +9,7 @@ use super::process::until;
 use super::{Cluster, SOON, Worker, asked, exchange, is_answered};
 use crate::asr::SAID;
 use crate::serve::http::{form, form_type, request};
+use crate::serve::{audio, encoded};
 use crate::support::{demo, root};
 
 /// Windows that each heard, since the last time.
@@ -89,4 +92,38 @@ async fn the_http_api_names_models_too() {
         }
         assert_eq!(heard.since().await, windows, "{model}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn windows_of_one_model_wait_for_their_worker_whatever_is_done_for_another() {
+    let Some(cluster) = Cluster::start().await else { return };
+    let busy = cluster.worker_of("a", "kabyle-a", &demo(QuantType::Q8_0), &[]).await;
+    let waited_for = cluster.worker_of("b", "kabyle-b", &demo(QuantType::F16), &[]).await;
+    let door = cluster.door(&[]).await;
+    until("both models are there", SOON, async || door.models().await.len() == 2).await;
+    waited_for.process.signal("STOP");
+    // One each: those of one client come one after the other.
+    let mut waiting = Vec::new();
+    for index in 0..4 {
+        let mut client = door.client().await;
+        let mut message = audio(&index.to_string(), &encoded(0));
+        message["model"] = json!("kabyle-b");
+        client.send(message).await;
+        waiting.push(client);
+    }
+    // Long enough for all that a door and a broker do now and then.
+    let begin = Instant::now();
+    let mut client = door.client().await;
+    while begin.elapsed() < Duration::from_secs(25) {
+        is_answered(&mut client, json!({ "model": "kabyle-a" })).await;
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+    waited_for.process.signal("CONT");
+    for client in &mut waiting {
+        let answer = client.answer().await;
+        assert_eq!(answer["transcription"], SAID[0].1, "{answer}");
+    }
+    assert_eq!(door.process.find("a window is sent again"), None);
+    assert!(busy.files().await > 10.0);
+    cluster.broker.look().await.nothing_is_left().await;
 }
