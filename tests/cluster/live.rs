@@ -2,6 +2,7 @@
 
 use super::{Cluster, Worker};
 use crate::asr::SAID;
+use crate::serve::Client;
 use crate::serve::live::{Told, pcm};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -24,11 +25,7 @@ async fn a_stream_whose_worker_dies_goes_on_with_another() {
     client.stream("moved").await;
     let mut told = Told::default();
     let half = bytes.len() / 4 * 2;
-    client.play(&bytes[..half]).await;
-    while told.committed.is_empty() {
-        let message = client.next().await;
-        assert!(told.take(&message), "{message}");
-    }
+    plays_until_something_stays(&mut client, &bytes[..half], &mut told).await;
     let now = lives(&workers).await;
     let more: Vec<f64> = now.iter().zip(&before).map(|(now, before)| now - before).collect();
     let its = if more[0] > more[1] { 0 } else { 1 };
@@ -43,6 +40,15 @@ async fn a_stream_whose_worker_dies_goes_on_with_another() {
     assert!(line.contains("from=") && line.contains("to="), "{line}");
     assert!(workers[1 - its].lives().await > now[1 - its]);
     cluster.broker.look().await.nothing_is_left().await;
+}
+
+/// Plays audio, until some of its text is committed.
+async fn plays_until_something_stays(client: &mut Client, bytes: &[u8], told: &mut Told) {
+    client.play(bytes).await;
+    while told.committed.is_empty() {
+        let message = client.next().await;
+        assert!(told.take(&message), "{message}");
+    }
 }
 
 async fn lives(workers: &[Worker]) -> Vec<f64> {
@@ -62,11 +68,7 @@ async fn a_stream_sleeps_with_its_worker_no_longer_than_that_may() {
     client.stream("s").await;
     let mut told = Told::default();
     let half = bytes.len() / 4 * 2;
-    client.play(&bytes[..half]).await;
-    while told.committed.is_empty() {
-        let message = client.next().await;
-        assert!(told.take(&message), "{message}");
-    }
+    plays_until_something_stays(&mut client, &bytes[..half], &mut told).await;
     let its = if workers[0].lives().await > 0.0 { 0 } else { 1 };
     // It takes what it is sent, as far as its system can see, and does nothing.
     workers[its].process.signal("STOP");
