@@ -61,6 +61,8 @@ export class Connection {
   #asked = false;
   /** The server wants another key. */
   #isLocked = false;
+  /** The key that it was last given. */
+  #tried = "";
   /** @type {ConnectionState} */ state = "closed";
 
   /** @param {Handlers} handlers */
@@ -134,6 +136,7 @@ export class Connection {
     socket.onopen = () => {
       if (socket !== this.#socket) return;
       this.#alive();
+      this.#tried = key;
       // Whoever wants a key says so at once to anything else.
       socket.send(JSON.stringify(key ? { type: "auth", key } : { type: "status" }));
     };
@@ -169,7 +172,10 @@ export class Connection {
     this.#failures += 1;
     // Not all pages that lost the server at once come back at once.
     const spread = pause * (0.75 + Math.random() / 2);
-    if (this.#isLocked) {
+    if (this.#isLocked && this.#tried !== key) {
+      // Another one was given meanwhile: to wait for a change would be to wait for the one after.
+      this.#connect();
+    } else if (this.#isLocked) {
       this.#enter("locked");
     } else {
       if (!asleep) this.#retry = setTimeout(() => this.#connect(), code === 1013 ? Math.max(5000, spread) : spread);

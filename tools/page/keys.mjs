@@ -13,6 +13,23 @@ const enter = (page, key) => page.run((text) => {
   field.dispatchEvent(new Event("change"));
 }, key);
 
+/** Types a key when another one has just been sent: the server still has to refuse that one. */
+const enterWhileAnother = (page, key, first) => page.run((text, other) => {
+  const field = document.querySelector("#key");
+  const enter = (value) => {
+    field.value = value;
+    field.dispatchEvent(new Event("change"));
+  };
+  const { send } = WebSocket.prototype;
+  WebSocket.prototype.send = function (message) {
+    send.call(this, message);
+    if (typeof message !== "string" || !message.includes(other)) return;
+    WebSocket.prototype.send = send;
+    enter(text);
+  };
+  enter(other);
+}, key, first);
+
 export async function keys({ check, imesli, checkpoint, folder }) {
   const file = join(folder, "keys.toml");
   const make = (name) => execFileSync(imesli, ["key", "new", name, "--key-file", file], { stdio: "pipe" }).toString().trim();
@@ -30,7 +47,7 @@ export async function keys({ check, imesli, checkpoint, folder }) {
       await says(page, ".status", "Waits for a key");
       await enter(page, "imesli_wrong");
       await says(page, "#notice-text", "does not know this key");
-      await enter(page, ` ${key} `);
+      await enterWhileAnother(page, ` ${key} `, "imesli_wrong_too");
       await says(page, "#connection-text", "Connected");
       assert.equal(await finished(page, "theo"), "seven three zero nine");
       assert.ok(await page.run(() => document.querySelector("#notice").hidden));
