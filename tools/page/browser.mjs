@@ -107,8 +107,16 @@ export class Browser {
     const ended = new Promise((resolve) => this.#process.on("exit", resolve));
     this.#process.kill();
     await Promise.race([ended, sleep(5000)]);
-    // Its helpers may still be writing.
-    rmSync(this.#folder, { recursive: true, force: true, maxRetries: 10, retryDelay: 200 });
+    // Its helpers may still be writing, and what is new in a folder is not removed by rmSync's own retries.
+    await until("the profile to be removed", () => {
+      try {
+        rmSync(this.#folder, { recursive: true, force: true });
+        return true;
+      } catch (error) {
+        if (error.code !== "ENOTEMPTY") throw error;
+        return false;
+      }
+    });
   }
 }
 
