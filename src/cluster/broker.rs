@@ -1,4 +1,4 @@
-//! The broker: NATS with JetStream. Connected once, and asked for streams, messages and objects.
+//! The broker: NATS with JetStream. Connected once, and asked for streams and their messages.
 
 use std::time::Duration;
 
@@ -7,27 +7,22 @@ use async_nats::connection::State;
 use async_nats::jetstream::consumer::pull;
 use async_nats::jetstream::context::PublishErrorKind;
 use async_nats::jetstream::message::PublishMessage;
-use async_nats::jetstream::object_store::{self, ObjectMetadata, ObjectStore};
 use async_nats::jetstream::stream::{self, DiscardPolicy, RetentionPolicy, StorageType};
 use async_nats::jetstream::{self, Context, consumer};
-use tokio::io::AsyncReadExt;
 
-use super::connection::{NatsOptions, connected};
+use super::connection::{ANSWER, Lost, NatsOptions, connected};
 use super::names::{ModelKey, Names};
+use super::objects::Bucket;
 use crate::error::{Error, Result};
 
 /// How long a start waits for the broker.
-const PATIENCE: Duration = Duration::from_secs(30);
-/// How long an answer may take.
-const ANSWER: Duration = Duration::from_secs(5);
+pub(super) const PATIENCE: Duration = Duration::from_secs(30);
+/// Without a connection for so long there is no broker; before, another one of its cluster may be found.
+const AWAY: Duration = Duration::from_secs(3);
 /// Between two tries.
-const PAUSE: Duration = Duration::from_millis(300);
+pub(super) const PAUSE: Duration = Duration::from_millis(300);
 /// What a message needs beside the audio: options, ids, headers.
 const HEAD_ROOM: usize = 32 << 10;
-/// Objects are cut into pieces of this size, or what the server takes.
-const PIECE: usize = 512 << 10;
-/// The largest object that is read: 30 s of floats take 1.92 MB, a vocabulary 0.5 MB.
-const MOST_BYTES: u64 = 64 << 20;
 /// A message that comes twice within this is one.
 const DUPLICATES: Duration = Duration::from_secs(120);
 /// How long jobs that nobody could do are known.
@@ -65,9 +60,9 @@ pub(super) struct Broker {
     pub(super) client: Client,
     pub(super) names: Names,
     context: Context,
-    audio: ObjectStore,
-    models: ObjectStore,
-    keep: Duration,
+    audio: Bucket,
+    models: Bucket,
+    lost: Lost,
 }
 
 impl std::fmt::Debug for Broker {
@@ -82,7 +77,7 @@ impl Broker {
     /// # Errors
     /// What is wrong with the options; when the broker can't be reached for half a minute, or does not let us in.
     pub(super) async fn connect(options: &NatsOptions, who: &str) -> anyhow::Result<Self> {
-        let client = tokio::time::timeout(PATIENCE, connected(options, who))
+        let (client, lost) = tokio::time::timeout(PATIENCE, connected(options, who))
             .await
             .map_err(|_| anyhow::anyhow!("the broker can't be reached: no answer within {PATIENCE:?}"))??;
         let names = Names::new(&options.prefix);
@@ -100,12 +95,17 @@ impl Broker {
         let (audio, models) = tokio::time::timeout(PATIENCE, prepare)
             .await
             .map_err(|_| anyhow::anyhow!("the broker has no JetStream that is ready"))??;
-        Ok(Self { client, names, context, audio, models, keep: options.keep })
+        Ok(Self { client, names, context, audio, models, lost })
     }
 
     /// Whether there is a connection now.
     pub(super) fn is_connected(&self) -> bool {
         self.client.connection_state() == State::Connected
+    }
+
+    /// Whether there is one now, or was a moment ago: what is sent meanwhile waits.
+    pub(super) fn is_there(&self) -> bool {
+        self.lost.borrow().is_none_or(|lost| lost.elapsed() < AWAY)
     }
 
     /// The largest audio that goes into a message.
@@ -248,72 +248,15 @@ impl Broker {
             .map_err(|error| Error::Overloaded(format!("the broker has no consumer for us: {error}")))
     }
 
-    /// Keeps the audio of a job until it is forgotten, or for the time that was set.
-    ///
-    /// # Errors
-    /// [`Error::Overloaded`] when the broker does not take it.
-    pub(super) async fn keep_audio(&self, job: &str, audio: &[u8]) -> Result<()> {
-        put(&self.audio, job, audio).await
+    /// Audio that is too large for a message, by job.
+    pub(super) fn audio(&self) -> &Bucket {
+        &self.audio
     }
 
-    /// That audio.
-    ///
-    /// # Errors
-    /// [`Error::Overloaded`] when it can't be had now, [`Error::InvalidInput`] when it is not there any more.
-    pub(super) async fn audio(&self, job: &str) -> Result<Vec<u8>> {
-        get(&self.audio, job).await
+    /// What doors have to know of each model, by revision.
+    pub(super) fn models(&self) -> &Bucket {
+        &self.models
     }
-
-    /// Deletes it.
-    pub(super) async fn forget_audio(&self, job: &str) {
-        if let Err(error) = self.audio.delete(job).await {
-            tracing::debug!("deleting audio at the broker: {error}; it goes after {:?}", self.keep);
-        }
-    }
-
-    /// Keeps what doors have to know of a model.
-    ///
-    /// # Errors
-    /// [`Error::Overloaded`] when the broker does not take it.
-    pub(super) async fn keep_card(&self, revision: &str, card: &[u8]) -> Result<()> {
-        if self.models.info(revision).await.is_ok() {
-            return Ok(());
-        }
-        put(&self.models, revision, card).await
-    }
-
-    /// That.
-    ///
-    /// # Errors
-    /// As for [`audio`](Self::audio).
-    pub(super) async fn card(&self, revision: &str) -> Result<Vec<u8>> {
-        get(&self.models, revision).await
-    }
-}
-
-async fn put(bucket: &ObjectStore, name: &str, mut bytes: &[u8]) -> Result<()> {
-    let about = ObjectMetadata { name: name.into(), chunk_size: Some(PIECE), ..Default::default() };
-    let stored = bucket.put(about, &mut bytes).await;
-    stored.map(|_| ()).map_err(|error| Error::Overloaded(format!("the broker does not take audio: {error}")))
-}
-
-async fn get(bucket: &ObjectStore, name: &str) -> Result<Vec<u8>> {
-    use async_nats::jetstream::object_store::GetErrorKind;
-
-    let object = tokio::time::timeout(ANSWER, bucket.get(name))
-        .await
-        .map_err(|_| Error::Overloaded("the broker does not answer".into()))?
-        .map_err(|error| match error.kind() {
-            GetErrorKind::NotFound => Error::InvalidInput(format!("the broker has no {name} any more")),
-            _ => Error::Overloaded(format!("the broker does not give an object: {error}")),
-        })?;
-    let mut bytes = Vec::new();
-    let read = async { object.take(MOST_BYTES).read_to_end(&mut bytes).await };
-    tokio::time::timeout(PATIENCE, read)
-        .await
-        .map_err(|_| Error::Overloaded("the broker does not give an object".into()))?
-        .map_err(|error| Error::Overloaded(format!("the broker does not give an object: {error}")))?;
-    Ok(bytes)
 }
 
 /// Makes what is not there. What is there stays as its owner has set it up.
@@ -321,7 +264,7 @@ async fn prepare(
     context: &Context,
     names: &Names,
     options: &NatsOptions,
-) -> anyhow::Result<(ObjectStore, ObjectStore)> {
+) -> anyhow::Result<(Bucket, Bucket)> {
     let work = |name: String, subjects: String, what: &str| stream::Config {
         name,
         subjects: vec![subjects],
@@ -346,28 +289,9 @@ async fn prepare(
     for config in [jobs, results, dead] {
         context.get_or_create_stream(config).await?;
     }
-    let audio = bucket(context, names.audio(), options.keep, options.replicas).await?;
-    let models = bucket(context, names.models(), Duration::ZERO, options.replicas).await?;
+    let audio = Bucket::open(context, names.audio(), options.keep, options.replicas).await?;
+    let models = Bucket::open(context, names.models(), Duration::ZERO, options.replicas).await?;
     Ok((audio, models))
-}
-
-async fn bucket(
-    context: &Context,
-    bucket: String,
-    max_age: Duration,
-    replicas: usize,
-) -> anyhow::Result<ObjectStore> {
-    if let Ok(there) = context.get_object_store(&bucket).await {
-        return Ok(there);
-    }
-    let config = object_store::Config {
-        bucket,
-        max_age,
-        num_replicas: replicas,
-        storage: StorageType::File,
-        ..Default::default()
-    };
-    Ok(context.create_object_store(config).await?)
 }
 
 /// Whether JetStream is there, but not yet.

@@ -1,15 +1,19 @@
 //! The connection to the broker: where it is, who we are to it, and what becomes of it.
 
 use std::path::PathBuf;
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use async_nats::{Client, ConnectOptions, Event, ServerAddr};
+use tokio::sync::watch;
 
 /// Between two tries.
 const PAUSE: Duration = Duration::from_millis(300);
 /// The broker is asked that often whether it is there; the second question without an answer ends the connection.
 const PING: Duration = Duration::from_secs(5);
+/// How long an answer may take. Until a cluster of brokers has a new leader, some seconds, nobody answers, nor later.
+pub(super) const ANSWER: Duration = Duration::from_secs(2);
 
 /// Where the broker is, and who we are to it.
 #[derive(Debug, Clone)]
@@ -34,17 +38,23 @@ pub struct NatsOptions {
     pub keep: Duration,
 }
 
+/// Since when there is no connection; `None` while there is one.
+pub(super) type Lost = watch::Receiver<Option<Instant>>;
+
 /// A connection that is tried again and again when it breaks later.
-pub(super) async fn connected(options: &NatsOptions, who: &str) -> anyhow::Result<Client> {
+pub(super) async fn connected(options: &NatsOptions, who: &str) -> anyhow::Result<(Client, Lost)> {
     let mut servers = Vec::new();
     for url in options.url.split(',').map(str::trim).filter(|url| !url.is_empty()) {
         servers.push(url.parse::<ServerAddr>().with_context(|| "the address of the broker".to_owned())?);
     }
+    let (note, lost) = watch::channel(None);
+    let note = Arc::new(note);
     let mut connect = ConnectOptions::new()
         .name(format!("imesli {who}"))
         .ping_interval(PING)
+        .request_timeout(Some(ANSWER))
         .max_reconnects(None)
-        .event_callback(tell);
+        .event_callback(move |event| tell(event, Arc::clone(&note)));
     // Of the first address that has any: the client takes none out of addresses.
     if let Some((user, password)) =
         servers.iter().find_map(|server| Some((server.username()?, server.password())))
@@ -72,7 +82,7 @@ pub(super) async fn connected(options: &NatsOptions, who: &str) -> anyhow::Resul
     }
     loop {
         match connect.clone().connect(servers.clone()).await {
-            Ok(client) => return Ok(client),
+            Ok(client) => return Ok((client, lost)),
             Err(error) if is_worth_another_try(&error) => {
                 tracing::debug!("the broker can't be reached yet: {error}");
                 tokio::time::sleep(PAUSE).await;
@@ -93,10 +103,16 @@ fn is_worth_another_try(error: &async_nats::ConnectError) -> bool {
     matches!(error.kind(), Dns | Io | TimedOut)
 }
 
-async fn tell(event: Event) {
+async fn tell(event: Event, lost: Arc<watch::Sender<Option<Instant>>>) {
     match event {
-        Event::Connected => tracing::info!("connected to the broker"),
-        Event::Disconnected => tracing::warn!("the connection to the broker is gone; trying again"),
+        Event::Connected => {
+            lost.send_replace(None);
+            tracing::info!("connected to the broker");
+        }
+        Event::Disconnected => {
+            lost.send_modify(|lost| _ = lost.get_or_insert_with(Instant::now));
+            tracing::warn!("the connection to the broker is gone; trying again");
+        }
         Event::ServerError(error) => tracing::warn!("the broker says: {error}"),
         Event::ClientError(error) => tracing::warn!("the broker can't be reached: {error}"),
         other => tracing::debug!("broker: {other}"),

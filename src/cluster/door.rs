@@ -111,7 +111,7 @@ impl Door {
 
     /// Reads what a model is, and takes requests for it from then on.
     async fn take_up(&self, key: &ModelKey) -> Result<()> {
-        let card = self.way.broker.card(&key.revision).await?;
+        let card = self.way.broker.models().get(&key.revision).await?;
         let bounds = Bounds { requests: self.options.requests, pending: self.options.max_pending };
         let remote = Remote::begin(&self.way, key.clone(), bounds);
         let (vocabulary, defaults) = Card::decode(&card)?.parts();
@@ -228,7 +228,7 @@ impl Catalog for Door {
     }
 
     fn check(&self) -> Result<()> {
-        if !self.way.broker.is_connected() {
+        if !self.way.broker.is_there() {
             return Err(Error::Overloaded("the broker can't be reached; try again later".into()));
         }
         self.find(None)?.check()

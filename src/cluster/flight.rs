@@ -199,7 +199,7 @@ impl Flight {
             Audio::Here(samples)
         } else {
             self.stored = true;
-            self.way.broker.keep_audio(&self.id, &samples).await?;
+            self.way.broker.audio().put(&self.id, &samples).await?;
             Audio::Stored
         };
         wire::encode(&JobMessage {
@@ -228,7 +228,7 @@ impl Flight {
             let _ = broker.client.publish(broker.names.cancel(), Bytes::from(self.id.clone())).await;
         }
         if self.stored {
-            broker.forget_audio(&self.id).await;
+            broker.audio().delete(self.id);
         }
     }
 }

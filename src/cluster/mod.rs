@@ -3,7 +3,7 @@
 //! - [`door()`]: the models of all workers as a server's catalog. `remote`: the workers of a model as what hears windows;
 //!   `flight`: one window on its way; `results`: what comes back; `directory`: who is there.
 //! - [`work`]: a worker. `worker`: what it takes, one job, a live stream's windows, what it says of itself.
-//! - `broker`: streams, messages and objects of NATS; `connection`: the way there.
+//! - `broker`: streams and messages of NATS; `objects`: what is too large for one; `connection`: the way there.
 //! - `wire`, `audio`, `card`: what goes over it. `names`: what things are called there. Pure.
 //!
 //! Windows of files are jobs in a work-queue stream: whichever worker is free takes one, says while it hears it that it is
@@ -18,6 +18,7 @@ mod directory;
 mod door;
 mod flight;
 mod names;
+mod objects;
 mod remote;
 mod results;
 mod wire;

@@ -4,10 +4,12 @@
 //! comes later with a short file does not wait behind a long one. The broker's count of what waits, for all doors, says
 //! whether more is taken.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
+use futures_util::FutureExt;
 use tokio::runtime::Handle;
 use tokio::sync::{oneshot, watch};
 
@@ -162,7 +164,14 @@ impl Inner {
         }
     }
 
+    /// A window, out and back. A panic costs this window only: who waits for it is told by what is dropped.
     async fn fly(&self, waiting: Waiting) {
+        if AssertUnwindSafe(self.there_and_back(waiting)).catch_unwind().await.is_err() {
+            tracing::error!("sending a window out panicked");
+        }
+    }
+
+    async fn there_and_back(&self, waiting: Waiting) {
         let Waiting { job, since, mut reply } = waiting;
         if reply.is_closed() {
             return;
@@ -266,7 +275,7 @@ impl Backend for Remote {
 
     fn check(&self) -> Result<()> {
         let refuse = |reason: String| Err(Error::Overloaded(reason));
-        if !self.0.way.broker.is_connected() {
+        if !self.0.way.broker.is_there() {
             return refuse("the broker can't be reached; try again later".into());
         }
         let states = self.0.states();

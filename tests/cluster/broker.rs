@@ -105,6 +105,19 @@ impl Look {
         Some(self.0.get_stream(name).await.unwrap())
     }
 
+    /// The server of a cluster that leads a stream, once there is one.
+    pub(super) async fn leader(&self, stream: &str) -> String {
+        let begin = Instant::now();
+        loop {
+            let info = self.stream(stream).await.expect("this stream").get_info().await;
+            if let Some(leader) = info.ok().and_then(|info| info.cluster?.leader) {
+                return leader;
+            }
+            assert!(begin.elapsed() < Duration::from_secs(60), "nobody leads");
+            tokio::time::sleep(STEP).await;
+        }
+    }
+
     /// Messages in a stream; 0 where there is none of this name.
     pub(super) async fn messages(&self, name: &str) -> u64 {
         match self.stream(name).await {
@@ -123,11 +136,16 @@ impl Look {
 
     /// Waits until nobody's work and nobody's audio is left.
     pub(super) async fn nothing_is_left(&self) {
+        self.no_more_is_left(0).await;
+    }
+
+    /// The same, but for so many pieces of audio.
+    pub(super) async fn no_more_is_left(&self, pieces: usize) {
         let begin = Instant::now();
         loop {
             let (jobs, results) = (self.messages("imesli_jobs").await, self.messages("imesli_results").await);
             let left = (jobs, results, self.audio().await);
-            if left == (0, 0, 0) {
+            if left.0 == 0 && left.1 == 0 && left.2 <= pieces {
                 return;
             }
             if begin.elapsed() > Duration::from_secs(30) {

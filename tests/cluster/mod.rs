@@ -17,6 +17,7 @@ mod process;
 mod proxy;
 mod same;
 mod secure;
+mod three;
 
 use std::path::Path;
 use std::process::Command;

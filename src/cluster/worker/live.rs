@@ -32,7 +32,7 @@ pub(super) async fn take(shared: Arc<Shared>, mut endpoint: Endpoint) {
 }
 
 async fn answer(shared: Arc<Shared>, request: Request) {
-    let answer = match shared.window(&request).await {
+    let answer = match shared.answer(&request).await {
         Ok(answer) => answer,
         // Nobody can be told what it was.
         Err(error) => return tracing::warn!("a live window can't be read: {error}"),
@@ -44,7 +44,7 @@ async fn answer(shared: Arc<Shared>, request: Request) {
 
 impl Shared {
     /// The answer to a window.
-    async fn window(&self, request: &Request) -> Result<Vec<u8>> {
+    async fn answer(&self, request: &Request) -> Result<Vec<u8>> {
         let job: JobMessage = wire::decode(&request.message.payload)?;
         let (id, worker) = (job.id.clone(), self.options.name.clone());
         let Some(running) = self.begin(&id) else {

@@ -9,11 +9,12 @@ mod job;
 mod live;
 
 use std::collections::HashMap;
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_nats::service::ServiceExt;
-use futures_util::StreamExt;
+use futures_util::{FutureExt, StreamExt};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -116,8 +117,13 @@ impl Shared {
         Some(Running { shared: self, id: id.to_owned(), cancel })
     }
 
-    /// What is heard in a window of this kind; counts it.
+    /// What is heard in a window of this kind; counts it. A panic costs this window only.
     async fn hear(&self, kind: &str, message: JobMessage, cancel: &Cancel) -> Result<Heard> {
+        let heard = AssertUnwindSafe(self.window(kind, message, cancel)).catch_unwind().await;
+        heard.unwrap_or_else(|_| Err(Error::internal("hearing a window panicked")))
+    }
+
+    async fn window(&self, kind: &str, message: JobMessage, cancel: &Cancel) -> Result<Heard> {
         if message.options.search.beams > MOST_BEAMS {
             return Err(Error::InvalidInput(format!("a beam is {MOST_BEAMS} wide at most")));
         }
@@ -125,7 +131,7 @@ impl Shared {
         let bytes = match &message.audio {
             Audio::Here(bytes) => bytes,
             Audio::Stored => {
-                stored = self.broker.audio(&message.id).await?;
+                stored = self.broker.audio().get(&message.id).await?;
                 &stored
             }
         };
@@ -150,7 +156,8 @@ impl Shared {
 /// Works until `stop` resolves. Within a tokio runtime.
 ///
 /// # Errors
-/// When the broker can't be reached for half a minute at the beginning, or does not let us in; when `listen` is taken.
+/// When the broker can't be reached for half a minute at the beginning, or does not let us in; when `listen` is taken; when
+/// it can't go on.
 pub async fn work(
     nats: &NatsOptions,
     loaded: Loaded,
@@ -169,7 +176,9 @@ pub async fn work(
     let broker = Broker::connect(nats, &format!("worker {}", options.name)).await?;
     let card = Card::new(&loaded.vocabulary, &loaded.defaults).encode()?;
     let model = ModelKey { id: options.model.clone(), revision: card::revision(&card, &loaded.weights) };
-    broker.keep_card(&model.revision, &card).await?;
+    if !broker.models().has(&model.revision).await {
+        broker.models().put(&model.revision, &card).await?;
+    }
     let id = format!("{}-{:08x}", word(&options.name), fastrand::u32(..));
     let (leave, leaving) = watch::channel(false);
     let counters = Counters::new()?;
@@ -202,7 +211,14 @@ pub async fn work(
         "the worker is ready"
     );
 
-    stop.await;
+    // What takes windows ends only when it is told to: one that ends otherwise would leave a state idle for good.
+    let is_broken = tokio::select! {
+        () = stop => false,
+        ended = tasks.join_next() => {
+            tracing::error!("a part of the worker has ended: {ended:?}");
+            true
+        }
+    };
     // Who asks for workers does not find it any more; what it has is done.
     if let Err(error) = service.stop().await {
         tracing::debug!("leaving the list of workers: {error}");
@@ -220,6 +236,7 @@ pub async fn work(
         tracing::debug!("the broker was not told of the last: {sent:?}");
     }
     shared.counters.tell(&shared.options.name);
+    anyhow::ensure!(!is_broken, "the worker can't go on");
     Ok(())
 }
 
