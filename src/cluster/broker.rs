@@ -108,6 +108,15 @@ impl Broker {
         self.lost.borrow().is_none_or(|lost| lost.elapsed() < AWAY)
     }
 
+    /// Resolves when the connection has been lost from now on, and is there again.
+    pub(super) async fn until_back(&self) {
+        let mut lost = self.lost.clone();
+        let away = lost.wait_for(Option::is_some).await.is_ok();
+        if !away || lost.wait_for(Option::is_none).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+
     /// The largest audio that goes into a message.
     pub(super) fn message_room(&self) -> usize {
         self.client.max_payload().saturating_sub(HEAD_ROOM)

@@ -180,6 +180,10 @@ async fn ask(
                 {
                     tracing::debug!("asking for workers: {error}");
                 }
+                if !broker.is_connected() && broker.is_there() {
+                    // Nobody could answer.
+                    seen.values_mut().for_each(|last| *last = Instant::now());
+                }
                 seen.retain(|_, last| last.elapsed() < SILENT);
                 tell.send_if_modified(|workers| keep(workers, |id| seen.contains_key(id)));
             }

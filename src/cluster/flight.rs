@@ -167,6 +167,8 @@ impl Flight {
         let answer = tokio::select! {
             answer = client.send_request(names.live(worker), request) => answer,
             () = self.way.directory.until_gone(worker) => return None,
+            // What was said when nobody listened here is not said again.
+            () = self.way.broker.until_back() => return None,
         };
         match answer {
             Ok(answer) => match wire::decode(&answer.payload) {

@@ -1,6 +1,9 @@
 //! Live streams: a worker that dies is not noticed by who speaks.
 
-use super::{Cluster, Worker};
+use std::time::{Duration, Instant};
+
+use super::proxy::{Line, Proxy};
+use super::{Cluster, Door, SOON, Worker};
 use crate::asr::SAID;
 use crate::serve::Client;
 use crate::serve::live::{Told, pcm};
@@ -77,4 +80,34 @@ async fn a_stream_sleeps_with_its_worker_no_longer_than_that_may() {
     assert_eq!(found["transcription"], SAID[3].1);
     assert_eq!(told.restarts, 0);
     door.process.said("a live stream moves to another worker").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_whose_answer_comes_while_its_door_is_cut_off_is_not_held_up() {
+    let Some(cluster) = Cluster::start().await else { return };
+    let proxy = Proxy::start(cluster.broker.port).await;
+    let worker = cluster.worker("worker-1", &[]).await;
+    let door = Door::start(&format!("nats://127.0.0.1:{}", proxy.port), &[]).await;
+    door.is_ready().await;
+    let bytes = pcm(3);
+    let mut client = door.client().await;
+    client.stream("s").await;
+    let mut told = Told::default();
+    let most = bytes.len() / 16 * 14;
+    plays_until_something_stays(&mut client, &bytes[..most], &mut told).await;
+    // What comes of the last phrase comes when nobody listens.
+    worker.process.signal("STOP");
+    client.play(&bytes[most..]).await;
+    let begin = Instant::now();
+    let cut = async {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        proxy.set(Line::Cut);
+        worker.process.signal("CONT");
+        tokio::time::sleep(Duration::from_millis(400)).await;
+        proxy.set(Line::Whole);
+    };
+    let (found, ()) = tokio::join!(client.finish(&mut told), cut);
+    assert_eq!(found["transcription"], SAID[3].1, "{found}");
+    assert!(begin.elapsed() < SOON, "{:?}", begin.elapsed());
+    assert_eq!(door.process.find("a worker is gone"), None);
 }
