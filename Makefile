@@ -55,6 +55,7 @@ test: setup-test whisper
 	@tools/check-api.sh "$(TARGET_DIR)/release/imesli" checkpoint
 	@tools/check-page.sh "$(TARGET_DIR)/release/imesli" checkpoint
 	@tools/check-door.sh "$(TARGET_DIR)/release/imesli" checkpoint
+	@tools/check-throughput.sh "$(TARGET_DIR)/release/imesli" "$(TARGET_DIR)/release/convert"
 	@tools/check-manifests.sh "$(TARGET_DIR)/release/imesli"
 	@python3 tools/scale_limits.py --check docs/scale.md
 	@if . tools/find-broker.sh && find_broker; then tools/cluster.sh "$(TARGET_DIR)/release/imesli"; \

@@ -3,7 +3,7 @@
 
     pip install websockets
     measure_cluster.py [--seconds 5] [--clients 8] [--requests 40] [--rounds 3] [--embedded] [--samples 20] [--exact-audio]
-        [--language en] [--max-tokens N] IMESLI GGML
+        [--language en] [--max-tokens N] [--at-least RATIO] IMESLI GGML
 
 Starts a broker (nats-server; NATS_SERVER names one), a door, and workers with one state on one thread each, all on this
 machine. A round sends --requests messages of --seconds s from --clients clients to one worker, and the same to two: the
@@ -13,8 +13,8 @@ with two, and --samples single messages, one after the other, show how much long
 --language and --max-tokens are for models with random weights, whose texts never end; with the latter, nothing else is done
 than what tools/bench does: no voice detection, no guard against loops, the whole audio context. Compares all texts with the
 first: they must be the same with --exact-audio, and are counted otherwise (16 bits are not what was decoded). Exits with 1
-when an answer is missing or a text that must be the same is not. As many idle cores are needed as there are workers, and
-some of one for the rest: on two busy cores the ratio can't be 2.
+when an answer is missing, a text that must be the same is not, or two workers do less than --at-least times what one does.
+As many idle cores are needed as there are workers, and some of one for the rest: on two busy cores the ratio can't be 2.
 """
 import argparse, asyncio, base64, io, json, os, re, shutil, signal, socket, statistics, subprocess, sys, tempfile
 import time, wave
@@ -189,17 +189,20 @@ async def main(arguments):
     with tempfile.TemporaryDirectory() as folder:
         world = World(arguments, Path(folder))
         try:
-            await measure(world)
+            ratio = await measure(world)
         finally:
             for process in reversed(world.running[:]):
                 world.stop(process)
     must = arguments.exact_audio
     if world.others:
         print(f"{world.others} of {world.asked} texts differ from the first" + (": WRONG" if must else ""))
-    sys.exit(1 if world.others and must else 0)
+    if too_slow := ratio < arguments.at_least:
+        print(f"at least {arguments.at_least:g} was wanted: WRONG")
+    sys.exit(1 if too_slow or (world.others and must) else 0)
 
 
 async def measure(world):
+    """Measures and tells all; the median of the ratios."""
     arguments, port = world.arguments, free_port()
     world.broker = f"nats://127.0.0.1:{port}"
     world.start("broker", "Server is ready", nats_server(), "-js", "-sd", str(world.folder / "store"), "-a", "127.0.0.1",
@@ -239,6 +242,7 @@ async def measure(world):
         door, server = (statistics.median(singles[name]) for name in ("door", "server"))
         print(f"one message, median of {len(singles['door'])}: {1000 * door:.1f} ms over the broker, {1000 * server:.1f} ms in the "
               f"server, {1000 * (door - server):+.1f} ms")
+    return statistics.median(ratios)
 
 
 if __name__ == "__main__":
@@ -252,6 +256,7 @@ if __name__ == "__main__":
     parser.add_argument("--exact-audio", action="store_true", help="32-bit floats over the broker, and the same texts")
     parser.add_argument("--language")
     parser.add_argument("--max-tokens", type=int)
+    parser.add_argument("--at-least", type=float, default=0, help="the ratio that is wanted")
     parser.add_argument("imesli")
     parser.add_argument("ggml")
     arguments = parser.parse_args()
