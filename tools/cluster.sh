@@ -22,15 +22,8 @@ find_broker || {
     echo "imesli: there is no nats-server (tools/setup.sh --cluster installs it)" >&2
     exit 2
 }
-scratch=$(mktemp -d)
-pids=()
-
-stop() { # PID…
-    local pid
-    for pid in "$@"; do kill "$pid" 2>/dev/null || true; done
-    for pid in "$@"; do wait "$pid" 2>/dev/null || true; done
-}
-trap 'stop ${pids[@]+"${pids[@]}"}; rm -rf "$scratch"' EXIT
+# shellcheck source=tools/processes.sh
+. tools/processes.sh
 
 listens() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
 
@@ -44,23 +37,6 @@ free_port() {
         fi
     done
     return 1
-}
-
-# Starts a part of the cluster, and waits until its log has what it says when it is up. Sets started to its process.
-start() { # NAME WANTED COMMAND…
-    local name=$1 wanted=$2 tenths
-    shift 2
-    "$@" >"$scratch/$name.log" 2>&1 &
-    started=$!
-    pids+=("$started")
-    for ((tenths = 0; tenths < 1200; tenths++)); do
-        if grep -q "$wanted" "$scratch/$name.log"; then return; fi
-        if ! kill -0 "$started" 2>/dev/null; then break; fi
-        sleep 0.1
-    done
-    printf '%s did not start:\n' "$name" >&2
-    cat "$scratch/$name.log" >&2
-    exit 1
 }
 
 broker_port=$(free_port)
